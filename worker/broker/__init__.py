@@ -1,0 +1,1 @@
+"""The way to the broker: RabbitMQ, or one inside the process."""
