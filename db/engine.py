@@ -1,0 +1,79 @@
+"""Engines: how Fuma connects to PostgreSQL, and what is said of an error without showing a row."""
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+#: SQLSTATE classes and codes after which the same transaction may succeed: connection trouble, serialization
+#: failure, deadlock, lock time-out, resources, a server that stops or starts.
+_TRANSIENT_CLASSES = ("08", "53", "55", "57", "58", "40", "25")
+
+
+def open_engine(url: str, *, application: str, pool_size: int = 5) -> Engine:
+    """Make an engine for `url` (`postgresql://…`, any of 14 to 18); nothing is connected yet.
+
+    Statements have no parameters in their error texts, and a stuck one ends: 30 s a statement, 10 s for a lock,
+    60 s idle in a transaction.
+    Raises `ValueError` for an address that is none of PostgreSQL.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        message = "FUMA_DATABASE_URL is not an address like postgresql://user:password@host:5432/database"
+        raise ValueError(message) from None
+    if parsed.get_backend_name() != "postgresql":
+        message = f"FUMA_DATABASE_URL must begin with postgresql://, not {parsed.get_backend_name()}://"
+        raise ValueError(message)
+    return create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=2,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={
+            "application_name": application,
+            "connect_timeout": 5,
+            "options": "-c TimeZone=UTC -c statement_timeout=30s -c lock_timeout=10s"
+            " -c idle_in_transaction_session_timeout=60s",
+            # A peer that went away without a word is noticed within half a minute.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        },
+    )
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """The five characters by which PostgreSQL classes the error; None where no server answered."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def constraint(error: DBAPIError) -> str | None:
+    """The name of the constraint that refused the statement, if one did."""
+    diagnostic = getattr(error.orig, "diag", None)
+    name = getattr(diagnostic, "constraint_name", None)
+    return name if isinstance(name, str) else None
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Whether the same work may succeed later: the server is away, busy, or took sides in a conflict."""
+    state = sqlstate(error)
+    return state is None or error.connection_invalidated or state.startswith(_TRANSIENT_CLASSES)
+
+
+def is_permanent_refusal(error: DBAPIError) -> bool:
+    """Whether no waiting helps: wrong password or role (class 28), no such database (3D), no permission (42501)."""
+    state = sqlstate(error)
+    if state is None:
+        # Before a session exists, libpq gives only text; these are the server's own words for class 28 and 3D.
+        words = str(error.orig)
+        return (
+            any(
+                sign in words
+                for sign in ("password authentication failed", "no password supplied", "no pg_hba.conf entry")
+            )
+            or ("database" in words and "does not exist" in words)
+            or ("role" in words and "does not exist" in words)
+        )
+    return state.startswith(("28", "3D")) or state == "42501"

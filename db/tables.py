@@ -1,0 +1,429 @@
+"""The tables, and in their constraints what must never happen (shared domain rules, "Once" and "Year").
+
+A number is stored as `prefix` (digits 1-6: year, region, channel) and `sequence` (digits 7-20).
+Twenty digits do not fit a 64-bit integer, the two parts do, and all numbers of one range share the prefix.
+Every key but the overlap exclusion leads with the taxpayer, so that the tables can be distributed by it.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(constraint_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    },
+)
+
+_SEQUENCES = 100_000_000_000_000  # 14 digits
+
+_MODES = "'self-use', 'on-behalf', 'joint'"
+
+# Digits 5-6 of every number belong to the channel mode; a wrong pair blocks the upload.
+_DIGITS_MATCH_MODE = (
+    "prefix % 100 = CASE channel_mode WHEN 'self-use' THEN 70 WHEN 'on-behalf' THEN 71 WHEN 'joint' THEN 72 END"
+)
+
+
+def _owner() -> tuple[Column[str], Column[str]]:
+    """The two columns that lead every key: whose it is, and in which world."""
+    return Column("taxpayer_id", Text, nullable=False), Column("environment", Text, nullable=False)
+
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("single", Boolean, nullable=False, server_default=text("true")),
+    Column("environment", Text, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("single"),
+    CheckConstraint("single", name="single"),
+    CheckConstraint("environment IN ('production', 'sandbox')", name="environment"),
+    comment="Which environment this database serves: one row, written by the first migration run.",
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    *_owner(),
+    Column("channel_mode", Text, nullable=False),
+    Column("using_unit_id", Text, nullable=False),
+    Column("automatic_claims", Boolean, nullable=False),
+    Column("claim_quantity", Integer, nullable=False),
+    Column("claim_sizing", Text, nullable=False),
+    Column("low_threshold", Numeric(5, 4), nullable=False),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "channel_mode"),
+    CheckConstraint(f"channel_mode IN ({_MODES})", name="mode"),
+    CheckConstraint("claim_quantity BETWEEN 1 AND 5000", name="quantity"),
+    CheckConstraint("claim_sizing IN ('fixed', 'demand')", name="sizing"),
+    CheckConstraint("low_threshold BETWEEN 0 AND 1", name="threshold"),
+    comment="A taxpayer's line to LeQi in one channel mode: the unit that it uses, and its claim policy.",
+)
+
+organizations = Table(
+    "organizations",
+    metadata,
+    *_owner(),
+    Column("code", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("channel_mode", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("environment", "code"),
+    UniqueConstraint("taxpayer_id", "environment", "code", name="uq_organizations_taxpayer"),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "channel_mode"],
+        [channels.c.taxpayer_id, channels.c.environment, channels.c.channel_mode],
+        name="channel",
+    ),
+    comment="The codes by which invoicing names its companies; several may share a channel and so a stock.",
+)
+
+stocks = Table(
+    "stocks",
+    metadata,
+    *_owner(),
+    Column("channel_mode", Text, nullable=False),
+    Column("year", SmallInteger, nullable=False),
+    Column("level", Text, nullable=False, server_default="new"),
+    Column("episode", Integer, nullable=False, server_default="0"),
+    Column("exhausted_at", DateTime(timezone=True)),
+    Column("wanted_by", Text),
+    Column("last_claimed", Integer),
+    Column("claim_not_before", DateTime(timezone=True)),
+    Column("claim_at_most", Integer),
+    Column("failed_claims", SmallInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "channel_mode", "year"),
+    CheckConstraint(f"channel_mode IN ({_MODES})", name="mode"),
+    CheckConstraint("year BETWEEN 2000 AND 2099", name="year"),
+    CheckConstraint("level IN ('new', 'ok', 'low', 'exhausted')", name="level"),
+    CheckConstraint("level <> 'exhausted' OR exhausted_at IS NOT NULL", name="exhausted_at"),
+    CheckConstraint("claim_at_most BETWEEN 1 AND 5000", name="claim_at_most"),
+    Index("ix_stocks_claimless", "environment", "year", postgresql_where=text("level IN ('new', 'low', 'exhausted')")),
+    postgresql_with={"fillfactor": "50"},
+    comment="The one lock of issuing and claiming; level and episode make each exhaustion happen once.",
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    *_owner(),
+    Column("claim_id", Text, nullable=False),
+    Column("claim_mode", Text, nullable=False),
+    Column("organization", Text),
+    Column("channel_mode", Text, nullable=False),
+    Column("year", SmallInteger, nullable=False),
+    Column("episode", Integer),
+    Column("quantity", Integer, nullable=False),
+    Column("using_unit_id", Text, nullable=False),
+    Column("business_serial", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("requested_by", Text),
+    Column("form", Text, nullable=False),
+    Column("traceparent", Text),
+    Column("unknown_outcomes", Integer, nullable=False, server_default="0"),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("next_attempt_at", DateTime(timezone=True)),
+    Column("calling_until", DateTime(timezone=True)),
+    Column("settled_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "claim_id"),
+    UniqueConstraint("taxpayer_id", "environment", "business_serial", name="uq_claims_business_serial"),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "organization"],
+        [organizations.c.taxpayer_id, organizations.c.environment, organizations.c.code],
+        name="organization",
+    ),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "channel_mode", "year"],
+        [stocks.c.taxpayer_id, stocks.c.environment, stocks.c.channel_mode, stocks.c.year],
+        name="stock",
+    ),
+    CheckConstraint("claim_mode IN ('manual', 'automatic')", name="mode"),
+    CheckConstraint("claim_mode = 'automatic' OR organization IS NOT NULL", name="manual_organization"),
+    CheckConstraint(
+        "quantity BETWEEN 1 AND CASE claim_mode WHEN 'manual' THEN 1000 ELSE 5000 END",
+        name="quantity",
+    ),
+    CheckConstraint("length(business_serial) BETWEEN 1 AND 100", name="business_serial"),
+    CheckConstraint(
+        "status IN ('open', 'unresolved', 'granted', 'refused', 'quarantined', 'abandoned')",
+        name="status",
+    ),
+    # Nothing stays stuck: a claim is either settled or has a time at which it goes on.
+    CheckConstraint(
+        "CASE WHEN status IN ('open', 'unresolved') THEN next_attempt_at IS NOT NULL AND settled_at IS NULL"
+        " ELSE next_attempt_at IS NULL AND settled_at IS NOT NULL END",
+        name="goes_on",
+    ),
+    CheckConstraint("form IN ('single', 'batch')", name="form"),
+    Index(
+        "uq_claims_one_open_automatic",
+        "taxpayer_id",
+        "environment",
+        "channel_mode",
+        "year",
+        unique=True,
+        postgresql_where=text("status = 'open' AND claim_mode = 'automatic'"),
+    ),
+    Index(
+        "ix_claims_due",
+        "environment",
+        "next_attempt_at",
+        postgresql_where=text("status IN ('open', 'unresolved')"),
+    ),
+    comment="Every claim, written before LeQi is called, also a refused one (领用记录).",
+)
+
+ranges = Table(
+    "ranges",
+    metadata,
+    *_owner(),
+    Column("range_id", Uuid, nullable=False),
+    Column("channel_mode", Text, nullable=False),
+    Column("year", SmallInteger, nullable=False),
+    Column("prefix", Integer, nullable=False),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("next_sequence", BigInteger, nullable=False),
+    Column("claim_mode", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("claim_id", Text),
+    Column("organization", Text),
+    Column("listed_serial", Text),
+    Column("listed_unused", Integer),
+    Column("detail", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("closed_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "range_id"),
+    UniqueConstraint(
+        "taxpayer_id",
+        "environment",
+        "range_id",
+        "prefix",
+        "first_sequence",
+        "last_sequence",
+        name="uq_ranges_extent",
+    ),
+    UniqueConstraint("taxpayer_id", "environment", "claim_id", name="uq_ranges_claim"),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "claim_id"],
+        [claims.c.taxpayer_id, claims.c.environment, claims.c.claim_id],
+        name="claim",
+    ),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "channel_mode", "year"],
+        [stocks.c.taxpayer_id, stocks.c.environment, stocks.c.channel_mode, stocks.c.year],
+        name="stock",
+    ),
+    CheckConstraint("prefix / 10000 = year % 100", name="year"),
+    CheckConstraint(f"status = 'quarantined' OR {_DIGITS_MATCH_MODE}", name="channel"),
+    CheckConstraint(
+        f"first_sequence >= 0 AND first_sequence <= last_sequence AND last_sequence < {_SEQUENCES}",
+        name="extent",
+    ),
+    CheckConstraint("next_sequence BETWEEN first_sequence AND last_sequence + 1", name="cursor"),
+    CheckConstraint("claim_mode IN ('manual', 'automatic')", name="mode"),
+    # A manual range is split into number rows when it is claimed: its cursor stands at the end from the start.
+    CheckConstraint(
+        "claim_mode = 'automatic' OR status IN ('quarantined', 'foreign') OR next_sequence = last_sequence + 1",
+        name="manual_is_split",
+    ),
+    CheckConstraint("status <> 'used-up' OR next_sequence = last_sequence + 1", name="used_up"),
+    CheckConstraint(
+        "status <> 'foreign' OR next_sequence = first_sequence",
+        name="foreign_is_untouched",
+    ),
+    CheckConstraint(
+        "status IN ('active', 'used-up', 'expired', 'retired', 'quarantined', 'foreign')",
+        name="status",
+    ),
+    *(
+        ExcludeConstraint(
+            (
+                text(
+                    f"numrange(prefix::numeric * {_SEQUENCES} + first_sequence,"
+                    f" prefix::numeric * {_SEQUENCES} + last_sequence, '[]')",
+                ),
+                "&&",
+            ),
+            where=text(f"environment = '{environment}' AND status NOT IN ('quarantined', 'foreign')"),
+            using="gist",
+            name=f"ex_ranges_overlap_{environment}",
+        )
+        for environment in ("production", "sandbox")
+    ),
+    Index(
+        "ix_ranges_stock",
+        "taxpayer_id",
+        "environment",
+        "channel_mode",
+        "year",
+        "created_at",
+        postgresql_where=text("status = 'active' AND claim_mode = 'automatic'"),
+    ),
+    postgresql_with={"fillfactor": "50"},
+    comment="Number ranges (号段): an extent and a cursor; taking k numbers is one update of one row.",
+)
+
+# Drawn under the stock's lock, so that the order of the queue is the order of the positions.
+queue_positions = Sequence("queue_positions", metadata=metadata)
+
+issue_requests = Table(
+    "issue_requests",
+    metadata,
+    *_owner(),
+    Column("issue_request_id", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("issue_date", Date, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("channel_mode", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("traceparent", Text),
+    Column("queue_position", BigInteger),
+    Column("waiting_since", DateTime(timezone=True)),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "issue_request_id"),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "organization"],
+        [organizations.c.taxpayer_id, organizations.c.environment, organizations.c.code],
+        name="organization",
+    ),
+    CheckConstraint("kind IN ('blue', 'red')", name="kind"),
+    CheckConstraint(f"channel_mode IN ({_MODES})", name="channel_mode"),
+    CheckConstraint("form IN ('single', 'batch')", name="form"),
+    CheckConstraint("status IN ('waiting', 'assigned', 'closed')", name="status"),
+    CheckConstraint(
+        "(status = 'waiting') = (queue_position IS NOT NULL) AND (queue_position IS NULL) = (waiting_since IS NULL)",
+        name="waiting",
+    ),
+    Index(
+        "ix_issue_requests_waiting",
+        "taxpayer_id",
+        "environment",
+        "channel_mode",
+        text("(EXTRACT(year FROM issue_date))"),
+        "queue_position",
+        postgresql_where=text("status = 'waiting'"),
+    ),
+    comment="One row for each issue request ever accepted: waiting, assigned or closed.",
+)
+
+numbers = Table(
+    "numbers",
+    metadata,
+    *_owner(),
+    Column("prefix", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("range_id", Uuid, nullable=False),
+    Column("range_first", BigInteger, nullable=False),
+    Column("range_last", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("issue_request_id", Text),
+    Column("issue_date", Date),
+    Column("assigned_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "prefix", "sequence"),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "range_id", "prefix", "range_first", "range_last"],
+        [
+            ranges.c.taxpayer_id,
+            ranges.c.environment,
+            ranges.c.range_id,
+            ranges.c.prefix,
+            ranges.c.first_sequence,
+            ranges.c.last_sequence,
+        ],
+        name="range",
+    ),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "issue_request_id"],
+        [issue_requests.c.taxpayer_id, issue_requests.c.environment, issue_requests.c.issue_request_id],
+        name="issue_request",
+    ),
+    CheckConstraint("sequence BETWEEN range_first AND range_last", name="in_range"),
+    CheckConstraint("status IN ('available', 'assigned', 'expired')", name="status"),
+    CheckConstraint(
+        "(status = 'assigned') = (issue_request_id IS NOT NULL)"
+        " AND (issue_request_id IS NULL) = (issue_date IS NULL)"
+        " AND (issue_request_id IS NULL) = (assigned_at IS NULL)",
+        name="assigned",
+    ),
+    CheckConstraint("EXTRACT(year FROM issue_date) = 2000 + prefix / 10000", name="year"),
+    Index(
+        "uq_numbers_issue_request",
+        "taxpayer_id",
+        "environment",
+        "issue_request_id",
+        unique=True,
+        postgresql_where=text("issue_request_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_numbers_available",
+        "taxpayer_id",
+        "environment",
+        "range_id",
+        postgresql_where=text("status = 'available'"),
+    ),
+    comment="One row for each number that was assigned, or split off a manual range.",
+)
+
+direct_units = Table(
+    "direct_units",
+    metadata,
+    Column("environment", Text, nullable=False),
+    Column("direct_unit_id", Text, nullable=False),
+    Column("throttled_until", DateTime(timezone=True)),
+    Column("concurrency_limit", Integer),
+    PrimaryKeyConstraint("environment", "direct_unit_id"),
+    CheckConstraint("concurrency_limit >= 1", name="limit"),
+    comment="LeQi's throttle binds the direct unit (直连单位), so its wait and limit bind all workers from here.",
+)
+
+refreshes = Table(
+    "refreshes",
+    metadata,
+    *_owner(),
+    Column("refresh_id", Text, nullable=False),
+    Column("answered_at", DateTime(timezone=True), nullable=False),
+    Column("data", JSONB, nullable=False),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "refresh_id"),
+    comment="What each refresh was answered with, so that the same refresh gets the same answer.",
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("outbox_id", BigInteger, Identity(always=True), nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("events", SmallInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("publish_after", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("outbox_id"),
+    CheckConstraint("events BETWEEN 1 AND 1000", name="events"),
+    comment="Messages whose facts are committed and that the broker has not confirmed yet.",
+)
