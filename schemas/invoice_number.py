@@ -43,10 +43,10 @@ class InvoiceNumber:
             raise InvoiceNumberError(msg)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: object) -> Self:
         """Read a number from its 20 digits; anything else raises `InvoiceNumberError`.
 
-        Only the ASCII digits count, without sign, space or separator.
+        Only ASCII digits in a text count, without sign, space or separator: an integer or a float is refused too.
         Region and channel are not judged: new codes appear, and the authority's word is taken for them.
         """
         if not isinstance(text, str) or len(text) != LENGTH or not (text.isascii() and text.isdigit()):
