@@ -60,7 +60,7 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         ),
     )
-    root = logging.getLogger()
+    root = logging.getLogger()  # noqa: TID251 -- other people's logs come in here
     root.handlers = [handler]
     root.setLevel(max(threshold, logging.WARNING))
 
