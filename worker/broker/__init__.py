@@ -1,1 +1,16 @@
 """The way to the broker: RabbitMQ, or one inside the process."""
+
+from schemas.vocabulary import Environment
+from worker.broker.address import BrokerAddress, BrokerUrlError
+from worker.broker.port import Broker
+from worker.broker.rabbitmq import RabbitMQBroker
+
+__all__ = ["BrokerUrlError", "open_broker"]
+
+
+def open_broker(url: str, environment: Environment) -> Broker:
+    """Make the broker of a URL, not started yet. Raises `BrokerUrlError` for a URL that can't be used."""
+    address = BrokerAddress.parse(url)
+    if address.encrypted:
+        address.tls_context()
+    return RabbitMQBroker(address, environment)

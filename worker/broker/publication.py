@@ -1,0 +1,96 @@
+"""One call of `publish`: its messages, and what is known so far of what became of them."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from worker.broker.port import Message, Outcome
+
+#: AMQP's short strings: routing keys, ids, content types, names.
+_SHORT = 255
+_INTEGERS = range(-(2**63), 2**63)
+
+
+class Publication:
+    """Messages that are answered together. Used by one thread at a time."""
+
+    def __init__(self, messages: Sequence[Message], deadline: float) -> None:
+        """Take the messages; `deadline` is the monotonic time at which their publisher gives up on them."""
+        self.messages = messages
+        self.deadline = deadline
+        self.size = sum(len(message.body) for message in messages)
+        self.future: Future[list[Outcome]] = Future()
+        # From now on it can't be cancelled, so that giving it its result never fails.
+        self.future.set_running_or_notify_cancel()
+        self._outcomes: list[Outcome | None] = [None] * len(messages)
+        self._missing = len(messages)
+        self._next = 0
+
+    @property
+    def sent(self) -> bool:
+        """Whether every message has gone out."""
+        return self._next >= len(self.messages)
+
+    @property
+    def done(self) -> bool:
+        """Whether the future has its result."""
+        return self.future.done()
+
+    def next_to_send(self, room: int) -> range:
+        """Give the indices of the next messages to send, at most `room`; none of a publication that was given up."""
+        if self.done:
+            self._next = len(self.messages)
+        begin = self._next
+        self._next = min(len(self.messages), begin + room)
+        return range(begin, self._next)
+
+    def settle(self, index: int, outcome: Outcome) -> bool:
+        """Note one outcome. True when it was the last, and the future has its result now."""
+        if self.done or self._outcomes[index] is not None:
+            return False
+        self._outcomes[index] = outcome
+        self._missing -= 1
+        return not self._missing and self.give_up()
+
+    def give_up(self) -> bool:
+        """Give the future its result, `UNKNOWN` where nothing is known. False where it had one."""
+        if self.done:
+            return False
+        self.future.set_result([outcome or Outcome.UNKNOWN for outcome in self._outcomes])
+        return True
+
+
+def require_publishable(message: Message) -> None:
+    """Raise ValueError for a message that no broker can ever take: it would only break the channel for the others."""
+    for name, text in (
+        ("exchange", message.exchange),
+        ("routing key", message.routing_key),
+        ("content type", message.content_type),
+        ("message id", message.message_id or ""),
+    ):
+        _require_short(name, text)
+    for name, value in message.headers.items():
+        _require_short("header's name", name)
+        if isinstance(value, int):
+            _require(value in _INTEGERS, f"the header {name} is beyond 64 bits")
+        else:
+            _require(_is_encodable(value), f"the header {name} isn't text that UTF-8 can hold")
+
+
+def _require_short(name: str, text: str) -> None:
+    if text.isascii():
+        _require(len(text) <= _SHORT, f"the {name} is longer than {_SHORT} bytes")
+    else:
+        _require(_is_encodable(text) and len(text.encode()) <= _SHORT, f"the {name} is no short text")
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require(holds: bool, problem: str) -> None:  # noqa: FBT001  # an assertion
+    if not holds:
+        raise ValueError(problem)

@@ -1,0 +1,303 @@
+"""The publishing connection: messages out in order, confirms back in any, many under way at once."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+
+import structlog
+
+from schemas.vocabulary import Environment
+from worker.broker.address import BrokerAddress
+from worker.broker.failures import describe, refusal_of_environment, refusal_of_topology
+from worker.broker.port import Message, Outcome
+from worker.broker.publication import Publication, require_publishable
+from worker.broker.rabbitmq_thread import ConnectionThread
+from worker.broker.rabbitmq_topology import TopologyDeclaration
+from worker.broker.rabbitmq_wire import (
+    Channel,
+    Connection,
+    Frame,
+    Method,
+    Properties,
+    is_confirmed,
+    properties_of,
+)
+
+#: Messages sent and not yet confirmed; the rest waits here.
+WINDOW = 2_000
+#: Bytes that may wait or be under way; beyond that a publication is `UNKNOWN` at once.
+WAITING_BYTES = 128 * 1024 * 1024
+#: Seconds from `publish` until what has no outcome yet is `UNKNOWN`.
+CONFIRM_TIMEOUT = 30.0
+#: Tells returned messages apart where their `message_id` can't.
+TAG_HEADER = "x-fuma-tag"
+
+_NO_HEADERS: Mapping[str, str | int] = {}
+
+_log = structlog.get_logger()
+
+
+class Publisher:
+    """Owns what is to be published and the connection that it goes out by."""
+
+    def __init__(self, address: BrokerAddress, environment: Environment) -> None:
+        """Prepare; nothing connects before `thread.start`."""
+        self._address = address
+        self._environment = environment
+        self.thread = ConnectionThread(address, "publishing", self)
+        self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
+        # Under the lock.
+        self._incoming: deque[Publication] = deque()
+        self._open_publications = 0
+        self._open_bytes = 0
+        self._woken = False
+        self._over = False
+        # The connection's thread only.
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._blocked = False
+        self._queue: deque[Publication] = deque()
+        self._oldest_first: deque[Publication] = deque()
+        self._flight = _Flight()
+        self._progress = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether a message would go out now."""
+        return self._channel is not None
+
+    def publish(self, messages: Sequence[Message]) -> Future[list[Outcome]]:
+        """See `Broker.publish`. Raises ValueError for what AMQP can't carry at all."""
+        for message in messages:
+            require_publishable(message)
+        publication = Publication(messages, time.monotonic() + CONFIRM_TIMEOUT)
+        with self._lock:
+            accepted = not self._over and self._open_bytes + publication.size <= WAITING_BYTES
+            if accepted and messages:
+                self._open_publications += 1
+                self._open_bytes += publication.size
+                self._incoming.append(publication)
+                asleep, self._woken = not self._woken, True
+            else:
+                asleep = False
+        if not accepted or not messages:
+            publication.give_up()
+        elif asleep:
+            self.thread.call(self._pump)
+        return publication.future
+
+    def close(self, timeout: float) -> None:
+        """Wait for the confirms under way, then let the connection close. What has no outcome by then is `UNKNOWN`."""
+        deadline = time.monotonic() + timeout
+        with self._settled:
+            self._settled.wait_for(lambda: not self._open_publications, timeout)
+        self.thread.stop(max(0.0, deadline - time.monotonic()))
+
+    def end(self) -> None:
+        """Give every future its result; from now on publishing is `UNKNOWN` at once. After the thread's end."""
+        with self._lock:
+            self._over = True
+        self.disconnected()
+        self._give_up_older_than(float("inf"))
+
+    # ------------------------------------------------------------------ the connection's thread
+
+    def connected(self, connection: Connection) -> None:
+        """Declare, then open the channel."""
+        self._connection = connection
+        connection.add_on_connection_blocked_callback(self._block)
+        connection.add_on_connection_unblocked_callback(self._unblock)
+        TopologyDeclaration(
+            connection,
+            self._environment,
+            on_done=self._open_channel,
+            on_foreign=lambda other: self.thread.refuse(refusal_of_environment(other.value, self._address)),
+            on_failed=self._not_declared,
+        ).begin()
+
+    def disconnected(self) -> None:
+        """What was under way has an unknown outcome; what waits goes on waiting."""
+        self._connection = None
+        self._channel = None
+        self._blocked = False
+        for publication, index in self._flight.drain():
+            self._settle(publication, index, Outcome.UNKNOWN)
+
+    def tick(self) -> None:
+        """Give up what has waited too long, and a connection over which nothing moves."""
+        now = time.monotonic()
+        self._take_incoming()
+        self._give_up_older_than(now)
+        if self._flight and not self._blocked and now - self._progress > CONFIRM_TIMEOUT:
+            _log.warning("broker_confirms_missing", messages=len(self._flight))
+            self.thread.drop("no confirm in time")
+
+    def before_close(self) -> None:
+        """Nothing is left to send: `close` has waited for it."""
+
+    def _not_declared(self, reason: BaseException) -> None:
+        refusal = refusal_of_topology(reason, self._address)
+        if refusal is None:
+            _log.warning("broker_topology_failed", reason=describe(reason))
+            self.thread.drop("the topology could not be declared")
+        else:
+            self.thread.refuse(refusal)
+
+    def _open_channel(self) -> None:
+        if self._connection is not None:
+            self._connection.channel(on_open_callback=self._confirm_channel)
+
+    def _confirm_channel(self, channel: Channel) -> None:
+        def begin(_answer: object) -> None:
+            self._channel = channel
+            self._flight = _Flight()
+            self._pump()
+
+        channel.add_on_close_callback(self._channel_closed)
+        channel.add_on_return_callback(self._returned)
+        channel.confirm_delivery(self._confirmed, begin)
+
+    def _channel_closed(self, _channel: Channel, reason: BaseException) -> None:
+        """An exchange is gone, or a message was beyond the broker's limit: a new connection declares anew."""
+        self._channel = None
+        connection = self._connection
+        if connection is not None and connection.is_open:
+            _log.warning("broker_channel_closed", queue="", reason=describe(reason))
+            self.thread.drop("the publishing channel was closed")
+
+    def _block(self, *_arguments: object) -> None:
+        """An alarm of the broker: nothing more is written, so that nothing grows in the socket."""
+        self._blocked = True
+        _log.warning("broker_blocked")
+
+    def _unblock(self, *_arguments: object) -> None:
+        self._blocked = False
+        self._progress = time.monotonic()
+        _log.info("broker_unblocked")
+        self._pump()
+
+    def _take_incoming(self) -> None:
+        with self._lock:
+            self._woken = False
+            incoming, self._incoming = self._incoming, deque()
+        self._queue.extend(incoming)
+        self._oldest_first.extend(incoming)
+
+    def _pump(self) -> None:
+        """Send what waits, as far as the window lets."""
+        self._take_incoming()
+        channel = self._channel
+        if channel is None or self._blocked or not channel.is_open or not self._queue:
+            return
+        if not self._flight:
+            self._progress = time.monotonic()
+        while self._queue and len(self._flight) < WINDOW:
+            publication = self._queue[0]
+            room = WINDOW - len(self._flight)
+            for index in publication.next_to_send(room):
+                message = publication.messages[index]
+                needs_header = self._flight.add(publication, index, message.message_id)
+                headers = {TAG_HEADER: self._flight.last_tag} if needs_header else _NO_HEADERS
+                channel.basic_publish(
+                    message.exchange,
+                    message.routing_key,
+                    message.body,
+                    properties_of(message, headers),
+                    mandatory=True,
+                )
+            if publication.sent:
+                self._queue.popleft()
+
+    def _confirmed(self, frame: Frame) -> None:
+        outcome = Outcome.CONFIRMED if is_confirmed(frame) else Outcome.UNKNOWN
+        self._progress = time.monotonic()
+        for publication, index, returned in self._flight.take(frame.method.delivery_tag, frame.method.multiple):
+            unroutable = returned and outcome is Outcome.CONFIRMED
+            self._settle(publication, index, Outcome.UNROUTABLE if unroutable else outcome)
+        if self._queue and len(self._flight) <= WINDOW // 2:
+            self._pump()
+
+    def _returned(self, _channel: Channel, _method: Method, properties: Properties, _body: bytes) -> None:
+        """The broker sends a message back that it could route nowhere, and its confirm afterwards."""
+        tag = (properties.headers or {}).get(TAG_HEADER)
+        self._flight.mark_returned(tag if isinstance(tag, int) else None, properties.message_id)
+
+    def _settle(self, publication: Publication, index: int, outcome: Outcome) -> None:
+        if publication.settle(index, outcome):
+            self._finish(publication)
+
+    def _finish(self, publication: Publication) -> None:
+        with self._settled:
+            self._open_publications -= 1
+            self._open_bytes -= publication.size
+            self._settled.notify_all()
+
+    def _give_up_older_than(self, deadline: float) -> None:
+        self._take_incoming()
+        while self._oldest_first and (self._oldest_first[0].done or self._oldest_first[0].deadline <= deadline):
+            publication = self._oldest_first.popleft()
+            if publication.give_up():
+                self._finish(publication)
+        while self._queue and self._queue[0].done:
+            self._queue.popleft()
+
+
+class _Flight:
+    """The messages sent over one channel and not yet confirmed, by their delivery tag."""
+
+    def __init__(self) -> None:
+        self.last_tag = 0
+        self._oldest = 1
+        self._by_tag: dict[int, tuple[Publication, int, str | None]] = {}
+        self._tag_of_id: dict[str, int] = {}
+        self._returned: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_tag)
+
+    def add(self, publication: Publication, index: int, message_id: str | None) -> bool:
+        """Number the next message. True where its id doesn't tell it from another under way."""
+        self.last_tag += 1
+        tag = self.last_tag
+        if message_id is None or message_id in self._tag_of_id:
+            self._by_tag[tag] = (publication, index, None)
+            return True
+        self._by_tag[tag] = (publication, index, message_id)
+        self._tag_of_id[message_id] = tag
+        return False
+
+    def mark_returned(self, tag: int | None, message_id: str | None) -> None:
+        if tag is None and message_id is not None:
+            tag = self._tag_of_id.get(message_id)
+        if tag is not None:
+            self._returned.add(tag)
+
+    def take(self, tag: int, multiple: bool) -> list[tuple[Publication, int, bool]]:  # noqa: FBT001  # AMQP's own pair
+        """Remove one message, or all up to it; tell of each whether it was returned."""
+        if not multiple:
+            return self._remove([tag])
+        tags = range(self._oldest, (tag or self.last_tag) + 1)
+        self._oldest = max(self._oldest, tags.stop)
+        return self._remove(tags)
+
+    def drain(self) -> list[tuple[Publication, int]]:
+        everything = [(publication, index) for publication, index, _ in self._by_tag.values()]
+        self._by_tag, self._tag_of_id, self._returned = {}, {}, set()
+        return everything
+
+    def _remove(self, tags: Sequence[int]) -> list[tuple[Publication, int, bool]]:
+        removed = []
+        for tag in tags:
+            found = self._by_tag.pop(tag, None)
+            if found is None:
+                continue
+            publication, index, message_id = found
+            if message_id is not None:
+                self._tag_of_id.pop(message_id, None)
+            removed.append((publication, index, tag in self._returned))
+        if self._returned:
+            self._returned.difference_update(tags)
+        return removed

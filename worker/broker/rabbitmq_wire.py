@@ -1,0 +1,218 @@
+"""The small part of pika that we use, with types: pika has none that a checker sees.
+
+Everything here except `IOLoop.add_callback_threadsafe` belongs to the thread that runs the loop.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, cast
+
+import pika
+from pika.adapters.select_connection import IOLoop as PikaIOLoop
+from pika.adapters.select_connection import SelectConnection
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.spec import Basic
+
+from worker.broker.address import BrokerAddress
+from worker.broker.port import Message
+
+__all__ = ["AMQPError", "ChannelClosedByBroker", "ConnectionClosedByBroker"]
+
+#: Seconds for TCP, TLS and AMQP together until an attempt to connect counts as failed.
+CONNECT_TIMEOUT = 15.0
+#: Seconds that a connection may stand blocked (an alarm of the broker) before it is given up and made anew.
+BLOCKED_TIMEOUT = 300.0
+
+PERSISTENT = 2
+
+
+class Method(Protocol):
+    """The fields of the methods that reach our callbacks."""
+
+    delivery_tag: int
+    multiple: bool
+    redelivered: bool
+    routing_key: str
+
+
+class Frame(Protocol):
+    """A frame that carries a method."""
+
+    method: Method
+
+
+class Properties(Protocol):
+    """What a message says about its body."""
+
+    content_type: str | None
+    content_encoding: str | None
+    headers: dict[str, object] | None
+    message_id: str | None
+
+
+type_of_callback = Callable[[object], object]
+
+
+class Channel(Protocol):
+    """A channel; its calls are sent in order, and those that have an answer wait for each other's."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def add_on_close_callback(self, callback: Callable[["Channel", BaseException], None]) -> None: ...
+
+    def add_on_cancel_callback(self, callback: type_of_callback) -> None: ...
+
+    def add_on_return_callback(
+        self,
+        callback: Callable[["Channel", Method, Properties, bytes], None],
+    ) -> None: ...
+
+    def exchange_declare(
+        self,
+        exchange: str,
+        exchange_type: str = "direct",
+        *,
+        passive: bool = False,
+        durable: bool = False,
+        callback: type_of_callback,
+    ) -> None: ...
+
+    def queue_declare(
+        self,
+        queue: str,
+        *,
+        durable: bool = False,
+        arguments: dict[str, str | int] | None = None,
+        callback: type_of_callback,
+    ) -> None: ...
+
+    def queue_bind(self, queue: str, exchange: str, routing_key: str, *, callback: type_of_callback) -> None: ...
+
+    def basic_qos(self, *, prefetch_count: int, callback: type_of_callback) -> None: ...
+
+    def basic_consume(
+        self,
+        queue: str,
+        on_message_callback: Callable[["Channel", Method, Properties, bytes], None],
+        *,
+        callback: type_of_callback,
+    ) -> str: ...
+
+    def basic_ack(self, delivery_tag: int, *, multiple: bool) -> None: ...
+
+    def basic_publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        properties: Properties,
+        *,
+        mandatory: bool,
+    ) -> None: ...
+
+    def confirm_delivery(self, ack_nack_callback: Callable[[Frame], None], callback: type_of_callback) -> None: ...
+
+
+class IOLoop(Protocol):
+    """What runs a connection's callbacks, one after the other."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> object: ...
+
+    def add_callback_threadsafe(self, callback: Callable[[], None]) -> None: ...
+
+
+class Connection(Protocol):
+    """One connection, opening, open or closed."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    @property
+    def is_closing(self) -> bool: ...
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    @property
+    def ioloop(self) -> IOLoop: ...
+
+    def close(self) -> None: ...
+
+    def channel(self, *, on_open_callback: Callable[[Channel], None]) -> Channel: ...
+
+    def add_on_connection_blocked_callback(self, callback: Callable[..., object]) -> None: ...
+
+    def add_on_connection_unblocked_callback(self, callback: Callable[..., object]) -> None: ...
+
+
+def new_loop() -> IOLoop:
+    """Make the loop for one connection."""
+    return cast("IOLoop", PikaIOLoop())
+
+
+def connect(
+    address: BrokerAddress,
+    loop: IOLoop,
+    *,
+    name: str,
+    on_open: Callable[[Connection], None],
+    on_end: Callable[[BaseException], None],
+) -> Connection:
+    """Begin to connect. Ends with `on_end`, once: never opened, closed by a side, or lost."""
+    parameters = pika.ConnectionParameters(
+        host=address.host,
+        port=address.port,
+        virtual_host=address.virtual_host,
+        credentials=pika.PlainCredentials(address.username, address.password),
+        heartbeat=address.heartbeat,
+        blocked_connection_timeout=BLOCKED_TIMEOUT,
+        socket_timeout=CONNECT_TIMEOUT,
+        stack_timeout=CONNECT_TIMEOUT,
+        ssl_options=pika.SSLOptions(address.tls_context(), address.host) if address.encrypted else None,
+        client_properties={"connection_name": name},
+    )
+    return cast(
+        "Connection",
+        SelectConnection(
+            parameters,
+            on_open_callback=on_open,
+            on_open_error_callback=lambda _connection, error: on_end(error),
+            on_close_callback=lambda _connection, error: on_end(error),
+            custom_ioloop=loop,
+        ),
+    )
+
+
+def abort(connection: Connection, reason: str) -> None:
+    """Drop a connection without the closing handshake, which a blocked or dead broker never answers.
+
+    pika does this itself after missed heartbeats and has no public name for it.
+    """
+    connection._terminate_stream(AMQPError(reason))  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def is_confirmed(frame: Frame) -> bool:
+    """Tell a confirm (`basic.ack`) from a refusal (`basic.nack`)."""
+    return isinstance(frame.method, Basic.Ack)
+
+
+def properties_of(message: Message, extra_headers: Mapping[str, str | int]) -> Properties:
+    """Describe a message for the wire: persistent, with its headers and ours."""
+    headers = {**message.headers, **extra_headers}
+    return cast(
+        "Properties",
+        pika.BasicProperties(
+            content_type=message.content_type,
+            headers=headers or None,
+            delivery_mode=PERSISTENT,
+            message_id=message.message_id,
+        ),
+    )
