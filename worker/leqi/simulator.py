@@ -192,9 +192,7 @@ class _Running:
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
-    def _run(
-        self, application: web.Application, host: str, port: int, bound: Future[int]
-    ) -> None:
+    def _run(self, application: web.Application, host: str, port: int, bound: Future[int]) -> None:
         try:
             self._loop.run_until_complete(self._main(application, host, port, bound))
         except SimulatorError as error:
@@ -204,22 +202,16 @@ class _Running:
                 bound.set_exception(SimulatorError("the server ended at its start"))
             self._loop.close()
 
-    async def _main(
-        self, application: web.Application, host: str, port: int, bound: Future[int]
-    ) -> None:
+    async def _main(self, application: web.Application, host: str, port: int, bound: Future[int]) -> None:
         async with _listening(application, host, port) as bound_port:
             bound.set_result(bound_port)
             await self._stopped.wait()
 
 
 @asynccontextmanager
-async def _listening(
-    application: web.Application, host: str, port: int
-) -> AsyncIterator[int]:
+async def _listening(application: web.Application, host: str, port: int) -> AsyncIterator[int]:
     """Take calls while the block runs; gives the port that was bound."""
-    runner = web.AppRunner(
-        application, access_log=None, shutdown_timeout=LAST_ANSWERS_SECONDS
-    )
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=LAST_ANSWERS_SECONDS)
     await runner.setup()
     try:
         try:

@@ -15,9 +15,7 @@ Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class FaultSettings(BaseModel):
     """The contract's fields; each probability is for one call of the claim service."""
 
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
     latency_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
     lost_answer: Probability = 0.0

@@ -9,6 +9,8 @@ replaces the edits in force.
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Final, Literal, TypeVar
@@ -27,6 +29,8 @@ from worker.leqi.simulator_state import AuthorityState, UnknownSerialError
 PAGE_SIZE: Final = 100
 LONGEST_PAGE_NUMBER: Final = 9
 LONGEST_COMPLAINT: Final = 300
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+"""Linger for no time: closing sends RST instead of FIN."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Model = TypeVar("Model", bound=BaseModel)
@@ -34,9 +38,7 @@ Model = TypeVar("Model", bound=BaseModel)
 log = structlog.get_logger()
 
 
-def build_application(
-    terms: Terms, state: AuthorityState, faults: Faults
-) -> web.Application:
+def build_application(terms: Terms, state: AuthorityState, faults: Faults) -> web.Application:
     """Put the authority behind its routes."""
     claims = _ClaimRoutes(ClaimService(terms, state, faults), faults)
     tests = _TestRoutes(state, faults)
@@ -69,9 +71,7 @@ class _ClaimRoutes:
     async def sandbox(self, request: web.Request) -> web.Response:
         return await self._answer(request, "sandbox")
 
-    async def _answer(
-        self, request: web.Request, environment: Literal["production", "sandbox"]
-    ) -> web.Response:
+    async def _answer(self, request: web.Request, environment: Literal["production", "sandbox"]) -> web.Response:
         call = Call(
             environment=environment,
             capability=request.match_info["nlbm"],
@@ -160,10 +160,10 @@ def _end_connection(request: web.Request, ending: Ending) -> None:
     transport = request.transport
     if transport is None:  # the caller went away first
         return
-    if ending is Ending.CLOSED:
+    if ending is Ending.RESET:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    if ending is not Ending.ANSWERED:
         transport.close()
-    elif ending is Ending.RESET:
-        transport.abort()
 
 
 def _response(reply: Reply) -> web.Response:

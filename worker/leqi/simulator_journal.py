@@ -67,9 +67,7 @@ class Journal:
 
     def _open(self, path: Path) -> None:
         try:
-            descriptor = os.open(
-                path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
-            )
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
             message = f"state file {path}: {error.strerror}"
             raise StateError(message) from error
@@ -92,10 +90,7 @@ class Journal:
         if torn:
             log.warning("simulator_torn_record_dropped", bytes=len(torn))
             os.ftruncate(descriptor, len(whole))
-        self.recovered = [
-            _read(line, number)
-            for number, line in enumerate(whole.splitlines(), start=1)
-        ]
+        self.recovered = [_read(line, number) for number, line in enumerate(whole.splitlines(), start=1)]
         self._size = len(whole)
         os.fsync(descriptor)
         _fsync_folder(path.parent)

@@ -105,9 +105,7 @@ class Ledger:
             case _:
                 shape = Shape.WHOLE
         prefix = prefix_of(year, order.taxpayer_id, channel)
-        return shape, self._numbers.next_span(
-            prefix, order.taxpayer_id, quantity, making.avoid
-        )
+        return shape, self._numbers.next_span(prefix, order.taxpayer_id, quantity, making.avoid)
 
     def _overlapping(self, order: Order, making: Making) -> Span:
         """Begin inside an earlier grant, so that nothing but the overlap is wrong.

@@ -14,20 +14,14 @@ from worker.leqi.simulator_records import (
 UNCHANGED: Final = ListedChange()
 
 
-def listed_ranges(
-    grants: Iterable[Grant], edits: ListingEdits, taxpayer_id: str | None
-) -> list[ListedRange]:
+def listed_ranges(grants: Iterable[Grant], edits: ListingEdits, taxpayer_id: str | None) -> list[ListedRange]:
     """List a taxpayer's ranges (None: everybody's), oldest grant first, added last."""
     ranges = [
         _listed(grant, edits.change.get(grant.order.business_serial, UNCHANGED))
         for grant in grants
         if grant.order.business_serial not in edits.hide
     ]
-    return [
-        item
-        for item in (*ranges, *edits.add)
-        if taxpayer_id is None or item.taxpayer_id == taxpayer_id
-    ]
+    return [item for item in (*ranges, *edits.add) if taxpayer_id is None or item.taxpayer_id == taxpayer_id]
 
 
 def unknown_serials(grants: Iterable[Grant], edits: ListingEdits) -> list[str]:

@@ -56,11 +56,7 @@ class Span:
 
     def meets(self, other: "Span") -> bool:
         """Say whether the two share a number."""
-        return (
-            self.prefix == other.prefix
-            and self.first <= other.last
-            and other.first <= self.last
-        )
+        return self.prefix == other.prefix and self.first <= other.last and other.first <= self.last
 
 
 def prefix_of(year: int, taxpayer_id: str, channel: str) -> str:
@@ -96,9 +92,7 @@ class NumberSpace:
         self._next_free: dict[tuple[str, int], int] = {}
         self._newest_block: dict[tuple[str, str], int] = {}
 
-    def next_span(
-        self, prefix: str, taxpayer_id: str, quantity: int, avoid: Iterable[Span]
-    ) -> Span:
+    def next_span(self, prefix: str, taxpayer_id: str, quantity: int, avoid: Iterable[Span]) -> Span:
         """Find the taxpayer's next numbers without taking them.
 
         They begin where its last grant ended, unless the block is full or `avoid`
@@ -106,8 +100,7 @@ class NumberSpace:
         """
         taken = sorted(span for span in avoid if span.prefix == prefix)
         candidates = (
-            _first_fit(Span(prefix, start, start + quantity - 1), taken)
-            for start in self._starts(prefix, taxpayer_id)
+            _first_fit(Span(prefix, start, start + quantity - 1), taken) for start in self._starts(prefix, taxpayer_id)
         )
         return next(span for span in candidates if span is not None)
 

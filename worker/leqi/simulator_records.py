@@ -25,9 +25,7 @@ class Shape(StrEnum):
 class Form(BaseModel):
     """Common rules: strict types, no unknown fields, never changed."""
 
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Order(Form):
@@ -115,7 +113,5 @@ class ListingEdits(Form):
 
 Record = Grant | Asked | ClockSet | ListingEdits
 
-RECORD: Final[TypeAdapter[Record]] = TypeAdapter(
-    Annotated[Record, Field(discriminator="kind")]
-)
+RECORD: Final[TypeAdapter[Record]] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 """Reads one line of the state file."""

@@ -151,9 +151,7 @@ class ClaimService:
     def _claim(self, call: Call, request: ClaimRequest) -> Reply:
         fate = self._faults.next_fate()
         quirks = Quirks.of(request.business_serial)
-        misfortune = self._misfortune(
-            fate, quirks, is_replay=self._state.was_granted(request.business_serial)
-        )
+        misfortune = self._misfortune(fate, quirks, is_replay=self._state.was_granted(request.business_serial))
         if misfortune is not None:
             return misfortune
         order = Order(
@@ -176,14 +174,10 @@ class ClaimService:
             shape=grant.shape.value,
             answer_lost=fate.lost_answer,
         )
-        text = granted_body(
-            grant.first_number, grant.last_number, grant.quantity, quirks, self._key
-        )
+        text = granted_body(grant.first_number, grant.last_number, grant.quantity, quirks, self._key)
         return Reply(text, ending=_ending(fate))
 
-    def _misfortune(
-        self, fate: Fate, quirks: Quirks, *, is_replay: bool
-    ) -> Reply | None:
+    def _misfortune(self, fate: Fate, quirks: Quirks, *, is_replay: bool) -> Reply | None:
         """Return the answer of a call that fate stops before anything is granted.
 
         A replay is never refused for good: that would contradict the grant.

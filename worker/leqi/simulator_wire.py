@@ -112,9 +112,7 @@ def read_request(text: str) -> ClaimRequest:
     return ClaimRequest(str(taxpayer_id), quantity, str(serial))
 
 
-def granted_body(
-    first_number: str, last_number: str, quantity: int, quirks: Quirks, key: bytes
-) -> str:
+def granted_body(first_number: str, last_number: str, quantity: int, quirks: Quirks, key: bytes) -> str:
     """Write the answer that carries a range."""
     result = {
         "returncode": OK,
