@@ -138,7 +138,7 @@ class LeqiClient:
 def _service_url(base_url: str, path: str, capability: str) -> httpx.URL:
     try:
         filled = path.format(nlbm=capability, fwbm=SERVICE)
-    except (KeyError, IndexError, ValueError):
+    except (KeyError, IndexError, AttributeError, ValueError):
         message = "LeQi's path may use {nlbm} and {fwbm}, and no other braces"
         raise ValueError(message) from None
     try:

@@ -21,6 +21,7 @@ _CONNECTIONS: Final = 32
 _GZIP_OR_ZLIB: Final = 47  # zlib's window bits: recognise either header
 _COMPRESSED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _LONGEST_CAUSE: Final = 120
+_LAST_PORT: Final = 65535
 
 _deadline: ContextVar[float | None] = ContextVar("leqi_deadline", default=None)
 
@@ -191,9 +192,13 @@ def address(base_url: str, path: str) -> httpx.URL:
     try:
         base = httpx.URL(base_url.strip())
         url = httpx.URL(base_url.strip().rstrip("/") + path)
-    except httpx.InvalidURL:
+        base.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError):
         message = "not an address"
         raise ValueError(message) from None
+    if base.port is not None and not 0 < base.port <= _LAST_PORT:
+        message = f"not an address: ports end at {_LAST_PORT}"
+        raise ValueError(message)
     if base.scheme not in {"http", "https"} or not base.host:
         message = "the address must begin with http:// or https:// and name a host"
         raise ValueError(message)
