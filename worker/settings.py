@@ -7,7 +7,6 @@ The contract's table of settings stands here field by field; the variable of a f
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -21,7 +20,6 @@ from schemas.vocabulary import Environment
 
 _PREFIX = "FUMA_"
 _ORDINARY_YEAR = 2001
-_KEY_HEX = re.compile(r"[0-9a-fA-F]{32}")
 
 
 class SettingsError(Exception):
@@ -33,14 +31,6 @@ class MonthDay(NamedTuple):
 
     month: int
     day: int
-
-
-@dataclass(frozen=True, slots=True)
-class DirectUnit:
-    """The unit (直连单位) that is connected to LeQi: its platform id, and the key that encrypts its bodies."""
-
-    unit_id: str
-    key: bytes = field(repr=False)
 
 
 class Settings(BaseSettings):
@@ -91,7 +81,7 @@ class Settings(BaseSettings):
     prefetch: int = Field(default=1500, ge=1, le=65_535)
     #: Calls to LeQi that one worker makes at the same time; a throttle answer lowers it for all workers.
     leqi_concurrency: int = Field(default=4, ge=1, le=64)
-    #: Path of the claim service below `leqi_url`, with `{capability}` and `{service}`; unset: the environment's own.
+    #: Path of the claim service below `leqi_url`, with `{nlbm}` and `{fwbm}`; unset: the environment's own.
     leqi_path: str | None = None
     #: Sandbox acceptance: the case, header `ylbm`.
     leqi_sandbox_case: str | None = None
@@ -208,39 +198,19 @@ def database_address(settings: Settings) -> Iterator[str]:
         yield address
 
 
-def direct_unit(settings: Settings, simulators: DirectUnit) -> DirectUnit:
-    """Give the direct unit that speaks to LeQi: the one in the settings, or `simulators` where none is set.
+def check_able_to_claim(settings: Settings) -> None:
+    """Raise `SettingsError` where a worker's claims could go nowhere: without LeQi's address, or an identity of its own.
 
-    Raises `SettingsError` where the key file can't be read or holds anything but 32 hex digits, and in production where
-    a part is missing or the key is the simulator's, which is public.
+    The simulator's identity, which stands in where none is set, is worth nothing in production.
     """
+    if settings.leqi_url is None:
+        message = "FUMA_LEQI_URL is not set: give the address of LeQi or of a simulator (`fuma leqi-simulator`)"
+        raise SettingsError(message)
     if settings.environment is Environment.PRODUCTION and (
         settings.leqi_direct_unit_id is None or settings.leqi_key_file is None
     ):
         message = "FUMA_LEQI_DIRECT_UNIT_ID and FUMA_LEQI_KEY_FILE must be set in production"
         raise SettingsError(message)
-    unit = DirectUnit(
-        settings.leqi_direct_unit_id or simulators.unit_id,
-        simulators.key if settings.leqi_key_file is None else _read_key(settings.leqi_key_file),
-    )
-    if settings.environment is Environment.PRODUCTION and unit.key == simulators.key:
-        message = "FUMA_LEQI_KEY_FILE holds the simulator's key, which everybody knows: production needs your own"
-        raise SettingsError(message)
-    return unit
-
-
-def _read_key(path: Path) -> bytes:
-    try:
-        written = path.read_text(encoding="ascii").strip()
-    except OSError as error:
-        message = f"FUMA_LEQI_KEY_FILE: {path} can't be read: {error.strerror}"
-        raise SettingsError(message) from None
-    except UnicodeDecodeError:
-        written = ""
-    if not _KEY_HEX.fullmatch(written):
-        message = f"FUMA_LEQI_KEY_FILE: {path} must hold the 16-byte SM4 key as 32 hex digits"
-        raise SettingsError(message)
-    return bytes.fromhex(written)
 
 
 def _check_production(settings: Settings) -> None:
