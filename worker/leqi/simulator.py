@@ -63,7 +63,7 @@ class Simulator:
         host: str = LOOPBACK,
         terms: Terms | None = None,
     ) -> None:
-        """Take up the state; raises `StateError`, or `ValueError` for a bad key.
+        """Take up the state; raises `StateError` when it can't be used.
 
         Port 0 chooses a free one at the first start.
         """
@@ -89,13 +89,17 @@ class Simulator:
             self._running = None
 
     def close(self) -> None:
-        """Stop for good and let go of the state file."""
+        """Stop for good and let go of the state file: what a later start would grant can't be stored."""
         self.stop()
         self._state.close()
 
     def __enter__(self) -> Self:
-        """Start."""
-        self.start()
+        """Start; raises `SimulatorError`, and has then let go of the state file."""
+        try:
+            self.start()
+        except SimulatorError:
+            self.close()
+            raise
         return self
 
     def __exit__(

@@ -5,6 +5,7 @@ So a last line without its line feed was never answered, and is dropped; any oth
 damage means that answers were lost, and the file is refused.
 """
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -24,10 +25,10 @@ class StateError(Exception):
 class StateNotWrittenError(Exception):
     """A record could not be stored, so what it tells has not happened."""
 
-    def __init__(self, errno: int | None) -> None:
+    def __init__(self, number: int | None) -> None:
         """Keep the system's error number."""
-        super().__init__(errno)
-        self.errno = errno
+        super().__init__(number)
+        self.errno = number
 
 
 class Journal:
@@ -37,6 +38,7 @@ class Journal:
         """Open or create the file; raises `StateError` when it can't be used."""
         self.recovered: list[Record] = []
         """What the file held when it was opened, in order."""
+        self._keeps_nothing = path is None
         self._descriptor: int | None = None
         self._size = 0
         self._is_torn = False
@@ -45,8 +47,10 @@ class Journal:
 
     def append(self, record: Record) -> None:
         """Store a record for good; raises `StateNotWrittenError` when it isn't."""
-        if self._descriptor is None:
+        if self._keeps_nothing:
             return
+        if self._descriptor is None:
+            raise StateNotWrittenError(errno.EBADF)
         line = record.model_dump_json().encode() + b"\n"
         try:
             if self._is_torn:

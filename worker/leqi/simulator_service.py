@@ -43,6 +43,7 @@ INVALID: Final = "01"
 CONFLICT: Final = "02"
 REFUSED: Final = "99"
 
+KEY_BYTES: Final = 16
 MOST_CONCURRENCY: Final = 10
 HALF: Final = 0.5
 
@@ -51,7 +52,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Whom the authority admits."""
+    """Whom the authority admits; raises `ValueError` for a key that isn't 16 bytes in hex."""
 
     direct_unit_id: str = SIMULATOR_DIRECT_UNIT_ID
     key_hex: str = field(default=SIMULATOR_KEY_HEX, repr=False)
@@ -61,6 +62,17 @@ class Terms:
     access_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Using units that the direct unit doesn't control, each with the token that its
     on-behalf and joint calls need."""
+
+    def __post_init__(self) -> None:
+        """Check the key."""
+        if len(self.key) != KEY_BYTES:
+            message = "an SM4 key has 16 bytes"
+            raise ValueError(message)
+
+    @property
+    def key(self) -> bytes:
+        """The direct unit's SM4 key."""
+        return bytes.fromhex(self.key_hex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +111,14 @@ class ClaimService:
     """The service QDFPPLFM for one direct unit."""
 
     def __init__(self, terms: Terms, state: AuthorityState, faults: Faults) -> None:
-        """Serve on these terms; raises `ValueError` for a key that isn't 16 bytes."""
+        """Serve on these terms."""
         self._terms = terms
-        self._key = _read_key(terms.key_hex)
+        self._key = terms.key
         self._state = state
         self._faults = faults
 
     def answer(self, call: Call) -> Reply:
-        """Answer one call; raises `StateNotWrittenError` where a grant can't be."""
+        """Answer one call; raises `StateNotWrittenError` where a grant can't be stored."""
         quirks = Quirks.of(call.body.decode("latin-1"))
         status = self._objection(call)
         if status is not None:
@@ -202,14 +214,6 @@ class ClaimService:
         if fate.variant < HALF:
             return Reply(error_body("200", "01", message, quirks))
         return Reply(declined_body(REFUSED, message, quirks, self._key))
-
-
-def _read_key(key_hex: str) -> bytes:
-    key = bytes.fromhex(key_hex)
-    if len(key) != 16:  # noqa: PLR2004 -- SM4 has one key size
-        message = "an SM4 key has 16 bytes"
-        raise ValueError(message)
-    return key
 
 
 def _is_test_call(headers: Mapping[str, str]) -> bool:

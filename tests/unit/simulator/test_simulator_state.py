@@ -188,6 +188,14 @@ def test_a_grant_that_can_not_be_stored_is_not_made(tmp_path: Path, monkeypatch:
     state.close()
 
 
+def test_a_closed_state_file_takes_no_more(tmp_path: Path) -> None:
+    state = AuthorityState(tmp_path / "state")
+    state.close()
+    with pytest.raises(StateNotWrittenError):
+        claim(state, order())
+    assert state.grants() == []
+
+
 def test_time_flows_on_from_the_set_instant() -> None:
     state = AuthorityState(None)
     assert abs(state.now() - Clock().now()) < timedelta(minutes=1)
