@@ -7,9 +7,10 @@ sent a bad message reads the same rule in both places.
 import re
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 from schemas.taxpayer_id import PATTERN as TAXPAYER_ID_PATTERN
 from schemas.vocabulary import Environment
@@ -34,6 +35,15 @@ class Data(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+def expected(field: FieldInfo) -> str:
+    """Give the words of a field's kind; for one that may be null they stand with the other arm of its union."""
+    arms = (extra for arm in get_args(field.annotation) for extra in getattr(arm, "__metadata__", ()))
+    return next(
+        (said.description for said in (field, *arms) if isinstance(said, FieldInfo) and said.description),
+        "another value",
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -102,6 +112,10 @@ TaxpayerId = Annotated[
 ]
 #: The 20 digits as text; `InvoiceNumber.parse` makes a number of them.
 NumberText = Annotated[str, Field(pattern=r"^[0-9]{20}$", description="an invoice number: exactly 20 digits")]
+OrganizationName = Annotated[
+    str,
+    Field(min_length=1, max_length=200, pattern=_PLAIN, description=f"1 to 200 characters, {_NO_CONTROL_CHARACTERS}"),
+]
 Detail = Annotated[str, Field(description="what to know and to do, for people")]
 Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER, description="an integer, 0 or more")]
 Year = Annotated[int, Field(ge=_FIRST_YEAR, le=_LAST_YEAR, description="a year, 2000 to 2099")]

@@ -5,10 +5,9 @@ Source of every field: the contract, "Requests" and "Events".
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, LiteralString, Self, get_args
+from typing import Annotated, LiteralString, Self
 
 from pydantic import Field, ValidationError, WithJsonSchema, model_validator
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from schemas.events import RangeExhausted, RangeLow
@@ -23,6 +22,7 @@ from schemas.fields import (
     OrganizationCode,
     RequestedBy,
     TaxpayerId,
+    expected,
 )
 from schemas.reasons import Reason
 from schemas.topics import Topic
@@ -119,6 +119,8 @@ _MODELS: dict[Topic, type[Request]] = {
     Topic.RANGE_EXHAUSTED: RangeExhausted,
     Topic.RANGE_LOW: RangeLow,
 }
+#: Asked once: pydantic looks a model's fields up anew each time.
+_MOST_FIELDS: dict[Topic, int] = {topic: len(model.model_fields) for topic, model in _MODELS.items()}
 
 
 def read_request(topic: Topic, data: object, environment: Environment) -> Request | Refusal:
@@ -133,9 +135,9 @@ def read_request(topic: Topic, data: object, environment: Environment) -> Reques
     if not isinstance(data, dict):
         return Refusal(Reason.MALFORMED, "data: expected a JSON object")
     named = data.get("environment")
-    if isinstance(named, str) and named != environment.value:
+    if isinstance(named, str) and named != environment:
         return Refusal(Reason.WRONG_ENVIRONMENT, f"environment: this Fuma serves {environment.value}")
-    if len(data) > len(model.model_fields):
+    if len(data) > _MOST_FIELDS[topic]:
         # Told before pydantic lists each of what may be a hundred thousand unknown fields.
         return Refusal(Reason.MALFORMED, _unknown_field(model))
     try:
@@ -158,16 +160,7 @@ def _fault_in_words(model: type[Request], fault: ErrorDetails) -> str:
     if field is None:
         return _unknown_field(model)
     problem = "missing, " if fault["type"] == "missing" else ""
-    return f"{name}: {problem}expected {_expected(field)}"
-
-
-def _expected(field: FieldInfo) -> str:
-    """Give the words of a field's kind; for one that may be null they stand with the other arm of its union."""
-    arms = (extra for arm in get_args(field.annotation) for extra in getattr(arm, "__metadata__", ()))
-    return next(
-        (said.description for said in (field, *arms) if isinstance(said, FieldInfo) and said.description),
-        "another value",
-    )
+    return f"{name}: {problem}expected {expected(field)}"
 
 
 def _unknown_field(model: type[Request]) -> str:
