@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.leqi import read_claim_result, read_envelope
@@ -320,12 +320,14 @@ envelopes = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.integers(100, 999), st.binary(max_size=300) | json_values.map(json.dumps).map(str.encode))
 @example(200, b'{"httpStatusCode":"200","body":"\\"{}\\""}')
 def test_no_bytes_raise(http_status: int, content: bytes) -> None:
     assert not isinstance(judge(http_status, content, CIPHER), Granted)
 
 
+@settings(deadline=None)
 @given(envelopes)
 def test_no_envelope_raises_and_everything_told_can_be_stored(envelope: dict[str, Any]) -> None:
     answer = heard(json.dumps(envelope))
@@ -340,6 +342,7 @@ def test_no_envelope_raises_and_everything_told_can_be_stored(envelope: dict[str
     assert len(told) < 500
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_the_readers_never_raise(content: bytes) -> None:
     envelope = read_envelope(content)

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.leqi.gateway import ChannelGateway
@@ -199,6 +199,7 @@ def test_an_address_that_is_none_is_refused() -> None:
         ChannelGateway("gw.example")
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

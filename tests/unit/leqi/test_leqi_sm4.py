@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.leqi import ClaimBody
@@ -57,6 +57,7 @@ def test_a_key_of_another_length_is_refused(length: int) -> None:
         Sm4(bytes(length))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_every_text_comes_back(plain: bytes) -> None:
     cipher = Sm4(KEY)
