@@ -138,6 +138,9 @@ class DifferenceKind(StrEnum):
     MISSING_THERE = "missing-there"
     OTHER_QUANTITY = "other-quantity"
     OVERLAP = "overlap"
+    #: Our additions: the gateway's list could not be had; the refresh named nobody who is registered.
+    LISTING_UNAVAILABLE = "listing-unavailable"
+    NOT_REGISTERED = "not-registered"
 
 
 class RangeDifference(Data):
@@ -145,10 +148,11 @@ class RangeDifference(Data):
 
     kind: Annotated[
         DifferenceKind,
-        Field(strict=False, description="missing-here, missing-there, other-quantity or overlap"),
+        Field(strict=False, description="how the two differ"),
     ]
-    first_number: NumberText
-    last_number: NumberText
+    #: Null where the difference is not about one range.
+    first_number: NumberText | None
+    last_number: NumberText | None
     #: Null where the range stands on one side only.
     quantity_here: Count | None
     quantity_there: Count | None
@@ -158,14 +162,15 @@ class RangeRefreshed(Told):
     """One taxpayer's ranges were brought into step; the counts are those after it."""
 
     refresh_id: BusinessKey
-    taxpayer_id: TaxpayerId
-    #: How many ranges it holds, and how many numbers were claimed and remain in them.
+    #: Null where the refresh named nobody who is registered.
+    taxpayer_id: TaxpayerId | None
+    #: How many ranges are active or used up, how many numbers were claimed with them, and how many remain.
     ranges: Count
     claimed: Count
     remaining: Count
     resolved_claims: Count
     unresolved_claims: Count
-    #: How many ranges this refresh expired.
+    #: How many ranges are expired.
     expired: Count
     #: How many ranges are foreign.
     foreign: Count
