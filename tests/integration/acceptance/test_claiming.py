@@ -154,6 +154,18 @@ def test_an_exhausted_stock_is_claimed_for_once_however_often_it_is_told(world: 
     world.audit()
 
 
+def test_a_stock_that_needs_a_claim_is_found_without_the_event(world: World) -> None:
+    """Nobody reads `range-exhausted`, and it is purged: the timed look of any worker claims."""
+    org = organization(claim_quantity=10)
+    world.register(org)
+    world.worker("--topics", "invoice-issuing")
+    world.send(issuing(org, "event-lost"))
+    world.waiting_until(world.waiting, bool, "it waits")
+    world.purge("fuma.range-exhausted")
+    world.events.one("number-assigned", issue_request_id="event-lost", within=60)
+    assert len(world.authority.grants()) == 1
+
+
 def test_the_policy_sets_the_quantity_of_an_automatic_claim(shop: Shop) -> None:
     large, usual = organization(claim_quantity=5000), organization()
     shop.world.register(large, usual)

@@ -5,8 +5,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import pika
-
 from tests.support.outside.envelopes import (
     BATCH,
     STRUCTURED,
@@ -183,14 +181,14 @@ def test_a_letter_moved_by_the_broker_can_be_shown_and_brought_back(world: World
     world.register(org)
     world.worker().drain()
     world.send(issuing(org, "rejected"))
-    connection = pika.BlockingConnection(pika.URLParameters(world.broker_url))
-    channel = connection.channel()
-    method, _, _ = eventually(
-        lambda: got if (got := channel.basic_get("fuma.invoice-issuing"))[0] else None, within=10, what="the request"
-    )
-    channel.basic_reject(method.delivery_tag, requeue=False)
-    eventually(lambda: world.queue_length("fuma.dead-letters") == 1, within=20, what="the broker's dead letter")
-    connection.close()
+    with world.channel() as channel:
+        tag = eventually(
+            lambda: getattr(channel.basic_get("fuma.invoice-issuing")[0], "delivery_tag", None),
+            within=10,
+            what="the request",
+        )
+        channel.basic_reject(tag, requeue=False)
+        eventually(lambda: world.queue_length("fuma.dead-letters") == 1, within=20, what="the broker's dead letter")
 
     assert "delivery-limit" in world.fuma.ok("dead-letters", "list")
     world.fuma.ok("dead-letters", "redrive", "--all")

@@ -1,13 +1,9 @@
 """How a worker starts: what it declares, and what it refuses with one line that says why."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import httpx
-import pika
 import pytest
-from pika.adapters.blocking_connection import BlockingChannel
 from pika.exchange_type import ExchangeType
 from tests.support.postgres import PrivatePostgres
 
@@ -16,16 +12,6 @@ from tests.support.outside.identities import ahead
 from tests.support.outside.processes import Finished
 from tests.support.outside.shop import Shop
 from tests.support.outside.world import World
-
-
-@contextmanager
-def channel_of(world: World) -> Iterator[BlockingChannel]:
-    """A channel of our own."""
-    connection = pika.BlockingConnection(pika.URLParameters(world.broker_url))
-    try:
-        yield connection.channel()
-    finally:
-        connection.close()
 
 
 def refused(world: World, **settings: str | None) -> str:
@@ -97,13 +83,13 @@ def test_a_database_of_another_environment_is_refused(world: World, postgres: Pr
 
 
 def test_a_broker_of_another_environment_is_refused(world: World) -> None:
-    with channel_of(world) as channel:
+    with world.channel() as channel:
         channel.exchange_declare("fuma.environment.production", ExchangeType.topic, durable=True)
     assert "production" in refused(world)
 
 
 def test_a_queue_with_other_arguments_is_a_clear_error(world: World) -> None:
-    with channel_of(world) as channel:
+    with world.channel() as channel:
         channel.queue_declare("fuma.claim-requested", durable=True)
     assert "fuma.claim-requested" in refused(world)
 
@@ -127,7 +113,7 @@ def test_production_refuses_the_simulator_and_a_set_clock(world: World, postgres
 
 def test_the_topology_is_the_contracts(shop: Shop) -> None:
     """Declaring it again with the contract's arguments is accepted, so nothing differs."""
-    with channel_of(shop.world) as channel:
+    with shop.world.channel() as channel:
         for exchange in ("fuma", "fuma.dead"):
             channel.exchange_declare(exchange, ExchangeType.topic, durable=True)
         for queue in REQUEST_QUEUES:

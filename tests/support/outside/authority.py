@@ -84,14 +84,21 @@ class Authority:
         answer = httpx.put(f"{self.url}/simulator/clock", json={"now": now}, timeout=10)
         assert answer.status_code < httpx.codes.BAD_REQUEST, answer.text
 
-    def claim(self, organization: Organization, quantity: int) -> dict[str, Any]:
+    def listing(self, taxpayer_id: str, page: int) -> list[dict[str, Any]]:
+        """Give the items on a page of its listing gateway."""
+        asked: dict[str, str | int] = {"taxpayer_id": taxpayer_id, "page": page}
+        answer = httpx.get(f"{self.url}/channel/ranges", params=asked, timeout=10).json()
+        items: list[dict[str, Any]] = answer["items"] if isinstance(answer, dict) else answer
+        return items
+
+    def claim(self, organization: Organization, quantity: int, *, serial: str | None = None) -> dict[str, Any]:
         """Claim numbers as another system of the company would; gives the decrypted `Data`.
 
         The form is domain.md's: path, headers, SM4-ECB with PKCS#7 in base64, and an envelope whose status may be a
         string or a number and whose body may be a JSON string or an object.
         """
         unit = str(organization.entry()["using_unit_id"])
-        serial = unit + _DIRECT_UNIT_ID + "".join(secrets.choice(_ALPHANUMERICS) for _ in range(32))
+        serial = serial or unit + _DIRECT_UNIT_ID + "".join(secrets.choice(_ALPHANUMERICS) for _ in range(32))
         capability = CAPABILITIES[organization.channel_mode]
         told = {"nsrsbh": organization.taxpayer_id, "lysl": quantity, "ywlsh": serial}
         answer = httpx.post(

@@ -78,6 +78,8 @@ class Publisher:
         if self._thread.is_alive():
             self._connection.ioloop.add_callback_threadsafe(self._begin_close)
             self._thread.join(10)
+        if not self._thread.is_alive():
+            self._connection.ioloop.close()
 
     def _begin_close(self) -> None:
         if self._connection.is_open:

@@ -2,13 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import pika
+from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.support.outside.authority import Authority, Span
 from tests.support.outside.contract import faults_of
@@ -145,13 +146,24 @@ class World:
         """Insist that every invariant holds; gives what was printed."""
         return self.fuma.ok("audit")
 
-    def queue_length(self, queue: str) -> int:
-        """Tell how many messages of a queue are ready, not counting what consumers hold."""
+    @contextmanager
+    def channel(self) -> Iterator[BlockingChannel]:
+        """Give a channel of our own, for what listener and publisher don't do."""
         connection = pika.BlockingConnection(pika.URLParameters(self.broker_url))
         try:
-            return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+            yield connection.channel()
         finally:
             connection.close()
+
+    def queue_length(self, queue: str) -> int:
+        """Tell how many messages of a queue are ready, not counting what consumers hold."""
+        with self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+    def purge(self, queue: str) -> None:
+        """Throw away what is ready in a queue."""
+        with self.channel() as channel:
+            channel.queue_purge(queue)
 
 
 def issuing(org: Organization | str, key: str, /, **data: object) -> Event:
