@@ -1,0 +1,148 @@
+"""What is stored, as values: read by the queries, decided upon without any SQL at hand."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+
+class StockKey(NamedTuple):
+    """One stock of numbers: a taxpayer's, in one channel mode, for one year of issue dates."""
+
+    taxpayer_id: str
+    channel_mode: str
+    year: int
+
+
+class RequestKey(NamedTuple):
+    """What identifies an issue request for ever, within the environment."""
+
+    taxpayer_id: str
+    issue_request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationChannel:
+    """An organisation with the channel that it draws numbers from, and that channel's claim policy."""
+
+    code: str
+    taxpayer_id: str
+    channel_mode: str
+    using_unit_id: str
+    automatic_claims: bool
+    claim_quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """A stock's row, read under its lock."""
+
+    key: StockKey
+    level: str
+    episode: int
+    wanted_by: str | None
+    claim_not_before: datetime | None
+    claim_at_most: int | None
+    failed_claims: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRange:
+    """A range that issuing may still take from: the next free sequence and the last."""
+
+    range_id: UUID
+    prefix: int
+    first_sequence: int
+    last_sequence: int
+    next_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenNumber:
+    """One number taken from a range for one request."""
+
+    range_id: UUID
+    prefix: int
+    sequence: int
+    range_first: int
+    range_last: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """An issue request as stored, with its number if it holds one."""
+
+    key: RequestKey
+    organization: str
+    issue_date: date
+    kind: str
+    status: str
+    prefix: int | None
+    sequence: int | None
+    range_id: UUID | None
+    claim_mode: str | None
+    assigned_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRequest:
+    """An issue request that waits for stock, with the form in which it wants its answer."""
+
+    key: RequestKey
+    organization: str
+    channel_mode: str
+    issue_date: date
+    kind: str
+    form: str
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim as stored; quantity and business serial never change, so that a replay is the same call."""
+
+    taxpayer_id: str
+    claim_id: str
+    claim_mode: str
+    organization: str | None
+    channel_mode: str
+    year: int
+    episode: int | None
+    quantity: int
+    using_unit_id: str
+    business_serial: str
+    status: str
+    reason: str | None
+    detail: str | None
+    requested_by: str | None
+    form: str
+    traceparent: str | None
+    unknown_outcomes: int
+    created_at: datetime
+    next_attempt_at: datetime | None
+    settled_at: datetime | None
+
+    @property
+    def stock_key(self) -> StockKey:
+        """The stock that the claim was made for; its grant may belong to another year's."""
+        return StockKey(self.taxpayer_id, self.channel_mode, self.year)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedRange:
+    """The range that a claim brought, good or quarantined."""
+
+    range_id: UUID
+    year: int
+    prefix: int
+    first_sequence: int
+    last_sequence: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class DirectUnitState:
+    """What LeQi's throttle lets the direct unit do, for all workers together."""
+
+    throttled_until: datetime | None
+    concurrency_limit: int | None

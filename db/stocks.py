@@ -1,0 +1,175 @@
+"""Stocks: the one lock of issuing and claiming, and the level that makes each exhaustion happen once."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from db.records import OrganizationChannel, Stock, StockKey
+
+_CHANNELS_OF_ORGANIZATIONS = text("""
+    SELECT o.code, o.taxpayer_id, o.channel_mode, c.using_unit_id, c.automatic_claims, c.claim_quantity
+    FROM organizations AS o
+    JOIN channels AS c USING (taxpayer_id, environment, channel_mode)
+    WHERE o.environment = :environment AND o.code = ANY(:codes)
+""")
+
+_CHANNEL_OF_STOCK = text("""
+    SELECT min(o.code), c.taxpayer_id, c.channel_mode, c.using_unit_id, c.automatic_claims, c.claim_quantity
+    FROM channels AS c
+    JOIN organizations AS o USING (taxpayer_id, environment, channel_mode)
+    WHERE c.taxpayer_id = :taxpayer_id AND c.environment = :environment AND c.channel_mode = :channel_mode
+    GROUP BY c.taxpayer_id, c.environment, c.channel_mode
+""")
+
+_LOCK = text("""
+    SELECT s.taxpayer_id, s.channel_mode, s.year, s.level, s.episode, s.wanted_by,
+           s.claim_not_before, s.claim_at_most, s.failed_claims
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:channel_modes AS text[]), CAST(:years AS smallint[]))
+        AS k (taxpayer_id, channel_mode, year)
+    JOIN stocks AS s USING (taxpayer_id, channel_mode, year)
+    WHERE s.environment = :environment
+    ORDER BY s.taxpayer_id, s.channel_mode, s.year
+    FOR UPDATE OF s
+""")
+
+_CREATE = text("""
+    INSERT INTO stocks (taxpayer_id, environment, channel_mode, year)
+    SELECT k.taxpayer_id, :environment, k.channel_mode, k.year
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:channel_modes AS text[]), CAST(:years AS smallint[]))
+        AS k (taxpayer_id, channel_mode, year)
+    ORDER BY k.taxpayer_id, k.channel_mode, k.year
+    ON CONFLICT DO NOTHING
+""")
+
+_EXHAUST = text("""
+    UPDATE stocks SET level = 'exhausted', episode = episode + 1, exhausted_at = :now, wanted_by = :wanted_by
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
+""")
+
+_REPLENISH = text("""
+    UPDATE stocks SET level = 'ok', exhausted_at = NULL, last_claimed = :quantity
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
+""")
+
+_SET_CLAIMING = text("""
+    UPDATE stocks
+    SET claim_not_before = :not_before, claim_at_most = :at_most, failed_claims = :failed_claims
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
+""")
+
+# A stock needs a claim when it ran out, automatic claims are on for it, and none is under way or put off.
+_CLAIMLESS = text("""
+    SELECT s.taxpayer_id, s.channel_mode, s.year
+    FROM stocks AS s
+    JOIN channels AS c USING (taxpayer_id, environment, channel_mode)
+    WHERE s.environment = :environment AND s.year = ANY(CAST(:years AS smallint[]))
+      AND s.level = 'exhausted' AND c.automatic_claims
+      AND (s.claim_not_before IS NULL OR s.claim_not_before <= :now)
+      AND NOT EXISTS (
+        SELECT FROM claims AS open
+        WHERE open.taxpayer_id = s.taxpayer_id AND open.environment = s.environment
+          AND open.channel_mode = s.channel_mode AND open.year = s.year
+          AND open.status = 'open' AND open.claim_mode = 'automatic')
+    ORDER BY s.taxpayer_id, s.channel_mode, s.year
+    LIMIT :most
+""")
+
+
+def channels_of_organizations(
+    connection: Connection,
+    environment: str,
+    codes: Collection[str],
+) -> dict[str, OrganizationChannel]:
+    """Read which channel each organisation draws from; a code that nobody registered is left out."""
+    rows = connection.execute(_CHANNELS_OF_ORGANIZATIONS, {"environment": environment, "codes": sorted(codes)})
+    return {row[0]: OrganizationChannel(*row) for row in rows}
+
+
+def channel_of_stock(connection: Connection, environment: str, key: StockKey) -> OrganizationChannel | None:
+    """Read the channel of a stock, with one organisation of it; None where no organisation uses it any more."""
+    row = connection.execute(
+        _CHANNEL_OF_STOCK,
+        {"taxpayer_id": key.taxpayer_id, "environment": environment, "channel_mode": key.channel_mode},
+    ).one_or_none()
+    return None if row is None else OrganizationChannel(*row)
+
+
+def lock_stocks(connection: Connection, environment: str, keys: Collection[StockKey]) -> dict[StockKey, Stock]:
+    """Lock these stocks in sorted order until the transaction ends, making those that do not exist yet.
+
+    Must come before anything else of them is read.
+    """
+    if not keys:
+        return {}
+    parameters = _columns(environment, sorted(keys))
+    locked = _locked(connection, parameters)
+    if len(locked) < len(set(keys)):
+        connection.execute(_CREATE, parameters)
+        locked = _locked(connection, parameters)
+    return locked
+
+
+def exhaust(connection: Connection, environment: str, key: StockKey, *, wanted_by: str | None, now: datetime) -> None:
+    """Record that the stock ran out: the next episode begins."""
+    connection.execute(_EXHAUST, {**_one(environment, key), "wanted_by": wanted_by, "now": now})
+
+
+def replenish(connection: Connection, environment: str, key: StockKey, quantity: int) -> None:
+    """Record that a range of `quantity` numbers came; the next exhaustion is a new one."""
+    connection.execute(_REPLENISH, {**_one(environment, key), "quantity": quantity})
+
+
+def set_claiming(
+    connection: Connection,
+    environment: str,
+    key: StockKey,
+    *,
+    not_before: datetime | None,
+    at_most: int | None,
+    failed_claims: int,
+) -> None:
+    """Record when and for how many numbers the stock may next claim, and how many claims failed in a row."""
+    connection.execute(
+        _SET_CLAIMING,
+        {
+            **_one(environment, key),
+            "not_before": not_before,
+            "at_most": at_most,
+            "failed_claims": failed_claims,
+        },
+    )
+
+
+def stocks_without_claim(
+    connection: Connection,
+    environment: str,
+    years: Sequence[int],
+    *,
+    now: datetime,
+    most: int,
+) -> list[StockKey]:
+    """List stocks of these years that ran out and have no claim under way; a look without locks."""
+    rows = connection.execute(
+        _CLAIMLESS,
+        {"environment": environment, "years": list(years), "now": now, "most": most},
+    )
+    return [StockKey(*row) for row in rows]
+
+
+def _locked(connection: Connection, parameters: dict[str, object]) -> dict[StockKey, Stock]:
+    rows = connection.execute(_LOCK, parameters)
+    return {(key := StockKey(row[0], row[1], row[2])): Stock(key, *row[3:]) for row in rows}
+
+
+def _columns(environment: str, keys: Sequence[StockKey]) -> dict[str, object]:
+    return {
+        "environment": environment,
+        "taxpayer_ids": [key.taxpayer_id for key in keys],
+        "channel_modes": [key.channel_mode for key in keys],
+        "years": [key.year for key in keys],
+    }
+
+
+def _one(environment: str, key: StockKey) -> dict[str, object]:
+    return {**key._asdict(), "environment": environment}

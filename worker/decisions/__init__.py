@@ -1,0 +1,1 @@
+"""Pure decisions over what was read: no socket, no SQL, no clock."""

@@ -1,0 +1,121 @@
+"""From deliveries to requests: each read by itself, so that a bad one never takes its neighbours along."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from schemas.cloudevents import STRUCTURED, CloudEvent, Form, Unreadable, encode_event, read_message
+from schemas.reasons import Reason
+from schemas.requests import Refusal, Request, read_request
+from schemas.topics import Topic, event_type, topic_of_type
+from schemas.vocabulary import Environment
+from worker.broker.port import Delivery, Message
+from worker.broker.topology import DEAD_EXCHANGE
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One readable request, with the form in which its answer is wanted."""
+
+    request: Request
+    event: CloudEvent
+    form: Form
+    #: Which delivery of its batch it came by: each batch message is answered by itself.
+    group: int
+    delivery: Delivery
+
+
+class Rejected(NamedTuple):
+    """What cannot be handled, as it goes to the dead letters: the body unchanged, the headers with it."""
+
+    reason: Reason
+    detail: str
+    body: bytes
+    content_type: str | None
+    headers: Mapping[str, object]
+
+
+class Decoded(NamedTuple):
+    """What deliveries hold."""
+
+    items: list[Item]
+    rejected: list[Rejected]
+
+
+def decode(topic: Topic, environment: Environment, deliveries: Sequence[Delivery]) -> Decoded:
+    """Read deliveries of one topic's queue, in order; whatever is not a request of this topic is rejected."""
+    items: list[Item] = []
+    rejected: list[Rejected] = []
+    for group, delivery in enumerate(deliveries):
+        reading = read_message(delivery.body, delivery.content_type, delivery.content_encoding, delivery.headers)
+        for found in reading.items:
+            if isinstance(found, Unreadable):
+                whole = found.body is delivery.body
+                rejected.append(
+                    Rejected(
+                        found.reason,
+                        found.detail,
+                        found.body,
+                        delivery.content_type if whole else found.content_type,
+                        delivery.headers if whole else {},
+                    ),
+                )
+                continue
+            request = _request(topic, environment, found)
+            if not isinstance(request, Refusal):
+                items.append(Item(request, found, reading.form, group, delivery))
+            else:
+                rejected.append(_reject(request.reason, request.detail, reading.form, found, delivery))
+    return Decoded(items, rejected)
+
+
+def reject(item: Item, reason: Reason, detail: str) -> Rejected:
+    """Turn a readable item into a dead letter: a fault of ours keeps it from being handled."""
+    return _reject(reason, detail, item.form, item.event, item.delivery)
+
+
+def dead_letter(topic: Topic, rejected: Rejected, now: datetime) -> Message:
+    """Write the message that goes to the dead letters (contract, "Dead letters")."""
+    kept = {name: value for name, value in rejected.headers.items() if isinstance(value, str | int)}
+    return Message(
+        exchange=DEAD_EXCHANGE,
+        routing_key=topic.value,
+        body=rejected.body,
+        content_type=rejected.content_type or "application/octet-stream",
+        headers={
+            **kept,
+            "x-fuma-reason": rejected.reason.value,
+            "x-fuma-detail": rejected.detail,
+            "x-fuma-topic": topic.value,
+            "x-fuma-at": now.isoformat(),
+        },
+    )
+
+
+def _request(topic: Topic, environment: Environment, event: CloudEvent) -> Request | Refusal:
+    if topic_of_type(event.type) is not topic:
+        return Refusal(Reason.UNKNOWN_TYPE, f"this queue serves the type {event_type(topic)} alone")
+    return read_request(topic, event.data, environment)
+
+
+def _reject(reason: Reason, detail: str, form: Form, event: CloudEvent, delivery: Delivery) -> Rejected:
+    if form is Form.SINGLE:
+        return Rejected(reason, detail, delivery.body, delivery.content_type, delivery.headers)
+    return Rejected(reason, detail, encode_event(_structured(event)), STRUCTURED, {})
+
+
+def _structured(event: CloudEvent) -> dict[str, object]:
+    """Write an element of a batch as the event that it is by itself."""
+    envelope: dict[str, object] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "time": event.time,
+        "subject": event.subject,
+        "traceparent": event.traceparent,
+        "tracestate": event.tracestate,
+        "data": event.data,
+    }
+    return {name: value for name, value in envelope.items() if value is not None}

@@ -1,0 +1,290 @@
+"""The events that Fuma publishes, each with an id that is the same at every repetition of its fact.
+
+An id is made from what identifies the fact, so whoever tells a fact again, after a crash or because the request came
+again, tells it under the same id.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+from uuid import UUID, uuid4, uuid5
+
+from db.records import Claim, GrantedRange, RequestKey, StockKey
+from schemas.cloudevents import encode_event
+from schemas.invoice_number import format_number
+from schemas.reasons import Reason
+from schemas.topics import Topic, event_type
+
+#: The namespace of all our event ids; changing it would give every fact a new id.
+_FACTS = UUID("6f1d2a0c-54a7-5b43-9d0a-3b1d6c7f2e11")
+
+
+class Event(NamedTuple):
+    """An event ready to be sent: its topic and taxpayer give the routing key, its body is structured JSON."""
+
+    topic: Topic
+    taxpayer_id: str | None
+    event_id: str
+    body: bytes
+
+
+class Number(NamedTuple):
+    """A number with what an answer says of it."""
+
+    prefix: int
+    sequence: int
+    range_id: UUID
+    claim_mode: str
+    assigned_at: datetime
+
+
+class EventWriter:
+    """Writes events of one environment."""
+
+    def __init__(self, environment: str) -> None:
+        self._environment = environment
+        self._source = f"/fuma/{environment}"
+
+    def number_assigned(  # noqa: PLR0913 -- one argument for each thing that the event tells
+        self,
+        key: RequestKey,
+        *,
+        organization: str,
+        issue_date: date,
+        kind: str,
+        number: Number,
+        traceparent: str | None,
+    ) -> Event:
+        """The request holds this number."""
+        invoice_number = format_number(number.prefix, number.sequence)
+        return self._event(
+            Topic.NUMBER_ASSIGNED,
+            key.taxpayer_id,
+            (key.taxpayer_id, key.issue_request_id, invoice_number),
+            number.assigned_at,
+            {
+                "issue_request_id": key.issue_request_id,
+                "organization": organization,
+                "taxpayer_id": key.taxpayer_id,
+                "invoice_number": invoice_number,
+                "issue_date": issue_date.isoformat(),
+                "kind": kind,
+                "range_id": str(number.range_id),
+                "claim_mode": number.claim_mode,
+                "assigned_at": _instant(number.assigned_at),
+            },
+            traceparent,
+        )
+
+    def number_refused(  # noqa: PLR0913 -- one argument for each thing that the event tells
+        self,
+        issue_request_id: str,
+        *,
+        organization: str,
+        taxpayer_id: str | None,
+        reason: str,
+        detail: str,
+        now: datetime,
+        traceparent: str | None,
+    ) -> Event:
+        """The request gets no number.
+
+        A refusal is not remembered, each is a fact of its own: so its id is new every time.
+        """
+        return self._event(
+            Topic.NUMBER_REFUSED,
+            taxpayer_id,
+            None,
+            now,
+            {
+                "issue_request_id": issue_request_id,
+                "organization": organization,
+                "reason": reason,
+                "detail": detail,
+            },
+            traceparent,
+        )
+
+    def range_exhausted(
+        self,
+        key: StockKey,
+        *,
+        episode: int,
+        last_number: str | None,
+        waiting: int,
+        now: datetime,
+    ) -> Event:
+        """The stock ran out, for the `episode`-th time."""
+        return self._event(
+            Topic.RANGE_EXHAUSTED,
+            key.taxpayer_id,
+            (*key, episode),
+            now,
+            {
+                "taxpayer_id": key.taxpayer_id,
+                "channel_mode": key.channel_mode,
+                "year": key.year,
+                "episode": episode,
+                "last_number": last_number,
+                "waiting": waiting,
+                "exhausted_at": _instant(now),
+            },
+        )
+
+    def range_claimed(self, claim: Claim, granted: GrantedRange, settled_at: datetime) -> Event:
+        """A claim brought a range that may be used."""
+        return self._event(
+            Topic.RANGE_CLAIMED,
+            claim.taxpayer_id,
+            (claim.taxpayer_id, claim.claim_id),
+            settled_at,
+            {
+                "claim_id": claim.claim_id,
+                "claim_mode": claim.claim_mode,
+                "organization": claim.organization if claim.claim_mode == "manual" else None,
+                "taxpayer_id": claim.taxpayer_id,
+                "range_id": str(granted.range_id),
+                "first_number": format_number(granted.prefix, granted.first_sequence),
+                "last_number": format_number(granted.prefix, granted.last_sequence),
+                "quantity": granted.last_sequence - granted.first_sequence + 1,
+                "year": granted.year,
+            },
+            claim.traceparent,
+        )
+
+    def claim_failed(  # noqa: PLR0913 -- one argument for each thing that the event tells
+        self,
+        claim_id: str,
+        *,
+        taxpayer_id: str | None,
+        quantity: int,
+        reason: str,
+        detail: str,
+        next_attempt_at: datetime | None,
+        now: datetime,
+        traceparent: str | None,
+        remembered: bool,
+    ) -> Event:
+        """The claim brought nothing; `remembered` tells a claim that ended so from a request refused at once."""
+        return self._event(
+            Topic.CLAIM_FAILED,
+            taxpayer_id,
+            (taxpayer_id, claim_id) if remembered else None,
+            now,
+            _claim_trouble(claim_id, taxpayer_id, quantity, reason, detail, next_attempt_at),
+            traceparent,
+        )
+
+    def claim_unresolved(
+        self,
+        claim: Claim,
+        *,
+        reason: str,
+        detail: str,
+        next_attempt_at: datetime,
+        now: datetime,
+    ) -> Event:
+        """What became of the claim is not known yet; it goes on by itself at `next_attempt_at`.
+
+        Told once when replays did not help, and at each throttling, which is a fact of its own.
+        """
+        occurrence = _instant(now) if reason == Reason.LEQI_THROTTLED else "replays"
+        return self._event(
+            Topic.CLAIM_UNRESOLVED,
+            claim.taxpayer_id,
+            (claim.taxpayer_id, claim.claim_id, reason, occurrence),
+            now,
+            _claim_trouble(claim.claim_id, claim.taxpayer_id, claim.quantity, reason, detail, next_attempt_at),
+            claim.traceparent,
+        )
+
+    def range_ended(
+        self,
+        topic: Topic,
+        taxpayer_id: str,
+        granted: GrantedRange,
+        *,
+        unused: int,
+        reason: str,
+        now: datetime,
+    ) -> Event:
+        """A range is used no more: `range-expired` or `range-quarantined`."""
+        return self._event(
+            topic,
+            taxpayer_id,
+            (taxpayer_id, str(granted.range_id)),
+            now,
+            {
+                "range_id": str(granted.range_id),
+                "taxpayer_id": taxpayer_id,
+                "year": granted.year,
+                "first_number": format_number(granted.prefix, granted.first_sequence),
+                "last_number": format_number(granted.prefix, granted.last_sequence),
+                "unused": unused,
+                "reason": reason,
+            },
+        )
+
+    def range_refreshed(
+        self,
+        refresh_id: str,
+        taxpayer_id: str | None,
+        data: Mapping[str, object],
+        *,
+        answered_at: datetime,
+        traceparent: str | None,
+    ) -> Event:
+        """A refresh of one taxpayer is done."""
+        return self._event(
+            Topic.RANGE_REFRESHED,
+            taxpayer_id,
+            None if taxpayer_id is None else (taxpayer_id, refresh_id),
+            answered_at,
+            {"refresh_id": refresh_id, "taxpayer_id": taxpayer_id, **data},
+            traceparent,
+        )
+
+    def _event(  # noqa: PLR0913 -- the one place where an envelope is put together
+        self,
+        topic: Topic,
+        taxpayer_id: str | None,
+        fact: Sequence[object] | None,
+        time: datetime,
+        data: Mapping[str, object],
+        traceparent: str | None = None,
+    ) -> Event:
+        event_id = str(uuid4() if fact is None else uuid5(_FACTS, f"{self._source} {topic} {fact!r}"))
+        envelope: dict[str, object] = {
+            "specversion": "1.0",
+            "id": event_id,
+            "source": self._source,
+            "type": event_type(topic),
+            "time": _instant(time),
+            "datacontenttype": "application/json",
+        }
+        if traceparent is not None:
+            envelope["traceparent"] = traceparent
+        envelope["data"] = {**data, "environment": self._environment}
+        return Event(topic, taxpayer_id, event_id, encode_event(envelope))
+
+
+def _claim_trouble(  # noqa: PLR0913 -- the six fields that two events share
+    claim_id: str,
+    taxpayer_id: str | None,
+    quantity: int,
+    reason: str,
+    detail: str,
+    next_attempt_at: datetime | None,
+) -> dict[str, object]:
+    return {
+        "claim_id": claim_id,
+        "taxpayer_id": taxpayer_id,
+        "quantity": quantity,
+        "reason": reason,
+        "detail": detail,
+        "next_attempt_at": None if next_attempt_at is None else _instant(next_attempt_at),
+    }
+
+
+def _instant(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")

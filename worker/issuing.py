@@ -1,0 +1,273 @@
+"""Issuing: gives each issue request its number, in one transaction for the whole batch."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import cast
+
+from sqlalchemy import Connection
+
+from db.issue_requests import (
+    NewRequest,
+    add_requests,
+    close_requests,
+    find_requests,
+    find_waiting,
+    overdue_requests,
+    stocks_with_overdue_requests,
+)
+from db.numbers import AssignedNumber, add_assigned_numbers
+from db.ranges import move_cursors, open_ranges
+from db.records import KnownRequest, OrganizationChannel, RequestKey, StockKey, WaitingRequest
+from db.stocks import channels_of_organizations, lock_stocks
+from schemas.cloudevents import Form
+from schemas.reasons import Reason
+from schemas.requests import InvoiceIssuing
+from worker.answers import Answer
+from worker.clock import Clock, china_date
+from worker.decisions.assignment import Asked, Assigned, Decisions, Refused, Repeated, decide
+from worker.decisions.shelf import Shelf
+from worker.decoding import Item
+from worker.events import Event, EventWriter, Number
+from worker.exhaustion import record_exhaustion
+
+#: Waiting requests that one transaction ends at most.
+_MOST_AT_ONCE = 500
+
+
+class Issuing:
+    """Handles `invoice-issuing`, and ends requests that have waited too long or that an operator cancels."""
+
+    def __init__(self, environment: str, clock: Clock) -> None:
+        self._environment = environment
+        self._clock = clock
+        self._events = EventWriter(environment)
+
+    def handle(self, connection: Connection, items: Sequence[Item]) -> list[Answer]:
+        """Assign numbers to a batch of requests, and give the answers to publish once this is committed."""
+        now = self._clock.now()
+        requests = [cast("InvoiceIssuing", item.request) for item in items]
+        channels = channels_of_organizations(connection, self._environment, {each.organization for each in requests})
+        asked = [
+            _asked(position, request, channels[request.organization])
+            for position, request in enumerate(requests)
+            if request.organization in channels
+        ]
+        decisions, shelves = self._decide(connection, asked, now)
+        self._apply(connection, decisions, shelves, items, now)
+        answers = self._answers(decisions, items, now)
+        answers += [
+            self._unknown_organization(request, item, now)
+            for request, item in zip(requests, items, strict=True)
+            if request.organization not in channels
+        ]
+        answers += [
+            record_exhaustion(
+                connection,
+                self._environment,
+                self._events,
+                shelves[key],
+                wanted_by=organization,
+                waiting=sum(waiting.stock_key == key for waiting in decisions.waiting),
+                now=now,
+            )
+            for key, organization in decisions.exhausted.items()
+        ]
+        return answers
+
+    def end_overdue(self, connection: Connection, waiting_limit: timedelta) -> list[Answer]:
+        """Refuse requests that have waited for stock past their limit: `no-stock`."""
+        now = self._clock.now()
+        before = now - waiting_limit
+        keys = stocks_with_overdue_requests(connection, self._environment, before=before, most=100)
+        lock_stocks(connection, self._environment, keys)
+        answers: list[Answer] = []
+        for key in keys:
+            overdue = overdue_requests(connection, self._environment, key, before=before, most=_MOST_AT_ONCE)
+            detail = "no range came in time: see the claims of this taxpayer, then ask again"
+            answers += self._end(connection, overdue, Reason.NO_STOCK, detail, now)
+        return answers
+
+    def cancel(
+        self,
+        connection: Connection,
+        issue_request_id: str,
+        taxpayer_id: str | None,
+        reason: str,
+    ) -> list[Answer] | list[WaitingRequest]:
+        """End one waiting request at an operator's word.
+
+        Gives its answer to publish; or, where it can't be told which is meant, the requests found: none or several.
+        """
+        found = find_waiting(connection, self._environment, issue_request_id, taxpayer_id)
+        if len(found) != 1:
+            return found
+        lock_stocks(connection, self._environment, [_stock_of(found[0])])
+        return self._end(connection, found, Reason.CANCELLED, reason, self._clock.now())
+
+    def _decide(
+        self,
+        connection: Connection,
+        asked: Sequence[Asked],
+        now: datetime,
+    ) -> tuple[Decisions, Mapping[StockKey, Shelf]]:
+        stocks = lock_stocks(connection, self._environment, {each.stock_key for each in asked})
+        known = find_requests(connection, self._environment, {each.key for each in asked})
+        ranges = open_ranges(connection, self._environment, stocks.keys())
+        shelves = {key: Shelf(stock, ranges[key]) for key, stock in stocks.items()}
+        return decide(asked, known, shelves, china_date(now)), shelves
+
+    def _apply(
+        self,
+        connection: Connection,
+        decisions: Decisions,
+        shelves: Mapping[StockKey, Shelf],
+        items: Sequence[Item],
+        now: datetime,
+    ) -> None:
+        new = [_new(each.asked, "assigned", items) for each in decisions.assigned]
+        new += [_new(asked, "waiting", items) for asked in decisions.waiting]
+        add_requests(connection, self._environment, new, now=now)
+        add_assigned_numbers(connection, self._environment, [_number_of(each) for each in decisions.assigned], now=now)
+        cursors = [cursor for shelf in shelves.values() for cursor in shelf.cursors]
+        move_cursors(connection, self._environment, cursors, now=now)
+
+    def _answers(self, decisions: Decisions, items: Sequence[Item], now: datetime) -> list[Answer]:
+        answered: list[tuple[Asked, Event]] = [
+            (each.asked, self._assigned(each, items, now)) for each in decisions.assigned
+        ]
+        answered += [(each.asked, self._repeated(each, items, now)) for each in decisions.repeated]
+        answered += [(each.asked, self._refused(each, items, now)) for each in decisions.refused]
+        return [Answer(event, items[asked.position].form, items[asked.position].group) for asked, event in answered]
+
+    def _assigned(self, assigned: Assigned, items: Sequence[Item], now: datetime) -> Event:
+        asked, taken = assigned.asked, assigned.taken
+        return self._events.number_assigned(
+            asked.key,
+            organization=asked.organization,
+            issue_date=asked.issue_date,
+            kind=asked.kind,
+            number=Number(taken.prefix, taken.sequence, taken.range_id, "automatic", now),
+            traceparent=items[asked.position].event.traceparent,
+        )
+
+    def _repeated(self, repeated: Repeated, items: Sequence[Item], now: datetime) -> Event:
+        if isinstance(repeated.before, Assigned):
+            return self._assigned(repeated.before, items, now)
+        return self._events.number_assigned(
+            repeated.asked.key,
+            organization=repeated.asked.organization,
+            issue_date=repeated.asked.issue_date,
+            kind=repeated.asked.kind,
+            number=_held_number(repeated.before),
+            traceparent=items[repeated.asked.position].event.traceparent,
+        )
+
+    def _refused(self, refused: Refused, items: Sequence[Item], now: datetime) -> Event:
+        return self._events.number_refused(
+            refused.asked.key.issue_request_id,
+            organization=refused.asked.organization,
+            taxpayer_id=refused.asked.key.taxpayer_id,
+            reason=refused.reason,
+            detail=refused.detail,
+            now=now,
+            traceparent=items[refused.asked.position].event.traceparent,
+        )
+
+    def _unknown_organization(self, request: InvoiceIssuing, item: Item, now: datetime) -> Answer:
+        event = self._events.number_refused(
+            request.issue_request_id,
+            organization=request.organization,
+            taxpayer_id=None,
+            reason=Reason.UNKNOWN_ORGANIZATION,
+            detail="no organisation of this code is registered: import it with `fuma organizations import`",
+            now=now,
+            traceparent=item.event.traceparent,
+        )
+        return Answer(event, item.form, item.group)
+
+    def _end(
+        self,
+        connection: Connection,
+        requests: Sequence[WaitingRequest],
+        reason: Reason,
+        detail: str,
+        now: datetime,
+    ) -> list[Answer]:
+        by_taxpayer: dict[str, list[WaitingRequest]] = {}
+        for request in requests:
+            by_taxpayer.setdefault(request.key.taxpayer_id, []).append(request)
+        for taxpayer_id, ended in by_taxpayer.items():
+            close_requests(connection, self._environment, taxpayer_id, [each.key.issue_request_id for each in ended])
+        return [
+            Answer(
+                self._events.number_refused(
+                    request.key.issue_request_id,
+                    organization=request.organization,
+                    taxpayer_id=request.key.taxpayer_id,
+                    reason=reason,
+                    detail=detail,
+                    now=now,
+                    traceparent=request.traceparent,
+                ),
+                Form(request.form),
+            )
+            for request in requests
+        ]
+
+
+def _asked(position: int, request: InvoiceIssuing, channel: OrganizationChannel) -> Asked:
+    return Asked(
+        position,
+        RequestKey(channel.taxpayer_id, request.issue_request_id),
+        StockKey(channel.taxpayer_id, channel.channel_mode, request.issue_date.year),
+        request.organization,
+        request.issue_date,
+        request.kind,
+        request.number,
+    )
+
+
+def _new(asked: Asked, status: str, items: Sequence[Item]) -> NewRequest:
+    item = items[asked.position]
+    return NewRequest(
+        asked.key.taxpayer_id,
+        asked.key.issue_request_id,
+        asked.organization,
+        asked.issue_date,
+        asked.kind,
+        asked.stock_key.channel_mode,
+        status,
+        item.form,
+        item.event.traceparent if status == "waiting" else None,
+    )
+
+
+def _number_of(assigned: Assigned) -> AssignedNumber:
+    asked, taken = assigned.asked, assigned.taken
+    return AssignedNumber(
+        asked.key.taxpayer_id,
+        taken.prefix,
+        taken.sequence,
+        taken.range_id,
+        taken.range_first,
+        taken.range_last,
+        asked.key.issue_request_id,
+        asked.issue_date,
+    )
+
+
+def _held_number(known: KnownRequest) -> Number:
+    if (
+        known.prefix is None
+        or known.sequence is None
+        or known.range_id is None
+        or known.claim_mode is None
+        or known.assigned_at is None
+    ):
+        message = "a request that is assigned holds no number"
+        raise AssertionError(message)
+    return Number(known.prefix, known.sequence, known.range_id, known.claim_mode, known.assigned_at)
+
+
+def _stock_of(request: WaitingRequest) -> StockKey:
+    return StockKey(request.key.taxpayer_id, request.channel_mode, request.issue_date.year)

@@ -1,0 +1,146 @@
+"""The relay: publishes what is committed, and removes it from the outbox once the broker has confirmed it."""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from db.engine import sqlstate
+from db.outbox import OutgoingMessage, StoredMessage, give_back, remove_confirmed, take_left_behind
+from worker.broker.port import Broker, Message, Outcome
+from worker.broker.topology import EXCHANGE
+from worker.clock import Clock
+from worker.metrics import Metrics
+
+_log = structlog.get_logger()
+
+#: Messages that one sweep takes over at a time.
+_SWEEP = 500
+#: How often confirmed messages are removed: the longer, the fewer transactions.
+_REMOVAL_PAUSE = 0.05
+#: Messages without a confirm above which no new work is taken on.
+_ROOM = 20_000
+
+
+class Relay:
+    """Publishes stored messages; a message leaves the outbox only on its confirm.
+
+    A message that nobody is bound for is confirmed and returned: it is counted, warned about now and then, and let go.
+    """
+
+    def __init__(self, engine: Engine, broker: Broker, clock: Clock, metrics: Metrics) -> None:
+        self._engine = engine
+        self._broker = broker
+        self._clock = clock
+        self._metrics = metrics
+        self._changed = threading.Condition()
+        self._under_way = 0
+        self._confirmed: list[int] = []
+        self._unconfirmed: list[int] = []
+        self._warned_at = float("-inf")
+        self._stopping = False
+        self._remover = threading.Thread(target=self._remove, name="outbox-remover", daemon=True)
+
+    def start(self) -> None:
+        """Begin to remove what is confirmed."""
+        self._remover.start()
+
+    def publish(self, stored: Sequence[StoredMessage]) -> None:
+        """Publish messages of a committed transaction; returns at once."""
+        if not stored:
+            return
+        with self._changed:
+            self._under_way += len(stored)
+        published = self._broker.publish([_message(each.message) for each in stored])
+        published.add_done_callback(partial(self._settled, stored))
+
+    def sweep(self) -> None:
+        """Publish what a crash or a broken connection left behind; waits for each part before the next."""
+        while True:
+            with self._engine.begin() as connection:
+                left = take_left_behind(connection, now=self._clock.now(), most=_SWEEP)
+            if not left:
+                return
+            _log.info("outbox-swept", messages=len(left))
+            self.publish(left)
+            if len(left) < _SWEEP or not self.wait_for_room(_SWEEP, timeout=10):
+                return
+
+    def wait_for_room(self, most: int = _ROOM, *, timeout: float) -> bool:
+        """Wait until fewer than `most` messages are without a confirm; False where they still are after `timeout`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._under_way < most, timeout)
+
+    def close(self, timeout: float) -> bool:
+        """Wait for the confirms under way and remove what they confirm; False where some did not come in time."""
+        ended_by = time.monotonic() + timeout
+        confirmed = self.wait_for_room(1, timeout=timeout)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._remover.join(max(0.1, ended_by - time.monotonic()))
+        return confirmed
+
+    def _settled(self, stored: Sequence[StoredMessage], published: "Future[list[Outcome]]") -> None:
+        outcomes = published.result()
+        returned = 0
+        with self._changed:
+            for each, outcome in zip(stored, outcomes, strict=True):
+                if outcome is Outcome.UNKNOWN:
+                    self._unconfirmed.append(each.outbox_id)
+                else:
+                    self._confirmed.append(each.outbox_id)
+                    self._metrics.published(each.message.events)
+                    returned += outcome is Outcome.UNROUTABLE
+            self._under_way -= len(stored)
+            self._changed.notify_all()
+        if returned:
+            self._warn_of_nobody(returned)
+
+    def _warn_of_nobody(self, returned: int) -> None:
+        self._metrics.unroutable(returned)
+        if time.monotonic() - self._warned_at > 60:  # noqa: PLR2004 -- a warning a minute, not a line for each
+            self._warned_at = time.monotonic()
+            _log.warning("event-without-queue", messages=returned, hint="no queue is bound for these events")
+
+    def _remove(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._confirmed or self._unconfirmed)
+                stopping = self._stopping
+                confirmed, self._confirmed = self._confirmed, []
+                unconfirmed, self._unconfirmed = self._unconfirmed, []
+            self._store_removal(confirmed, unconfirmed)
+            if stopping:
+                return
+            time.sleep(_REMOVAL_PAUSE)
+
+    def _store_removal(self, confirmed: list[int], unconfirmed: list[int]) -> None:
+        try:
+            with self._engine.begin() as connection:
+                if confirmed:
+                    remove_confirmed(connection, confirmed)
+                if unconfirmed:
+                    give_back(connection, unconfirmed, now=self._clock.now())
+        except DBAPIError as error:
+            # What is not removed is published once more, under the same ids.
+            _log.warning(
+                "outbox-removal-failed",
+                sqlstate=sqlstate(error),
+                messages=len(confirmed) + len(unconfirmed),
+            )
+
+
+def _message(outgoing: OutgoingMessage) -> Message:
+    return Message(
+        exchange=EXCHANGE,
+        routing_key=outgoing.routing_key,
+        body=outgoing.body,
+        content_type=outgoing.content_type,
+        message_id=outgoing.message_id,
+    )

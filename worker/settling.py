@@ -1,0 +1,305 @@
+"""Settling: what a claim's answer changes, in one transaction under the locks of the stocks concerned."""
+
+import random
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from db.claims import change_claim, lock_claim, throttle
+from db.records import Claim, Stock, StockKey
+from db.stocks import lock_stocks, set_claiming
+from schemas.cloudevents import Form
+from schemas.reasons import Reason
+from schemas.topics import Topic
+from schemas.vocabulary import ChannelMode
+from worker.answers import Answer
+from worker.clock import Clock, china_date
+from worker.decisions.claims import (
+    CAUTIOUS_QUANTITY,
+    LONG_WAIT,
+    THROTTLE_WAIT,
+    is_unresolved,
+    reclaim_wait,
+    replay_wait,
+)
+from worker.decisions.grants import BadGrant, GoodGrant, check_grant
+from worker.events import Event, EventWriter
+from worker.leqi.port import Answer as LeqiAnswer
+from worker.leqi.port import Granted, Refused, Throttled, Unknown
+from worker.stocking import Stocking
+
+
+class Settling:
+    """Settles claims, or puts them off, by what LeQi answered."""
+
+    def __init__(self, environment: str, direct_unit_id: str, clock: Clock, abandon_after: timedelta) -> None:
+        self._environment = environment
+        self._direct_unit_id = direct_unit_id
+        self._clock = clock
+        self._abandon_after = abandon_after
+        self._events = EventWriter(environment)
+        self._stocking = Stocking(environment, self._events)
+
+    def settle(self, connection: Connection, claim: Claim, answer: LeqiAnswer) -> list[Answer]:
+        """Store what the answer says; gives the events to publish.
+
+        A claim that was settled meanwhile is left alone: a replay brings the same range.
+        """
+        now = self._clock.now()
+        present_year = china_date(now).year
+        grant = _checked(claim, answer, present_year)
+        stocks = lock_stocks(connection, self._environment, {claim.stock_key, *_stock_of(claim, grant)})
+        claim = lock_claim(connection, self._environment, claim.taxpayer_id, claim.claim_id)
+        if claim.settled_at is not None:
+            return []
+        match grant:
+            case GoodGrant():
+                return self._grant(connection, claim, grant, stocks, now)
+            case BadGrant():
+                return self._quarantine(connection, claim, grant, stocks[claim.stock_key], now)
+        match answer:
+            case Throttled():
+                return self._throttled(connection, claim, answer, now)
+            case Refused() if claim.unknown_outcomes == 0:
+                return self._refused(connection, claim, stocks[claim.stock_key], answer, now)
+            case Refused():
+                # An earlier call of this claim may have granted: a refusal of its replay settles nothing.
+                return self._unknown(connection, claim, Reason.LEQI_REFUSED, _refusal(answer), now)
+            case Unknown():
+                return self._unknown(connection, claim, Reason.LEQI_UNREACHABLE, answer.detail, now)
+        message = f"no such answer: {type(answer).__name__}"
+        raise AssertionError(message)
+
+    def _grant(
+        self,
+        connection: Connection,
+        claim: Claim,
+        grant: GoodGrant,
+        stocks: dict[StockKey, Stock],
+        now: datetime,
+    ) -> list[Answer]:
+        key = StockKey(claim.taxpayer_id, claim.channel_mode, grant.first.year)
+        if self._stocking.overlaps(connection, grant.first, grant.last):
+            bad = BadGrant("its numbers overlap a range that is held already", grant.first, grant.last)
+            return self._quarantine(connection, claim, bad, stocks[claim.stock_key], now)
+        self._close(connection, claim, "granted", None, None, now)
+        if claim.claim_mode == "automatic":
+            self._plan_next_claim(connection, claim, stocks[claim.stock_key], key, now)
+        stored = self._stocking.store(connection, claim, key, grant, now)
+        claimed = Answer(self._events.range_claimed(claim, stored, now), Form(claim.form))
+        if claim.claim_mode == "manual":
+            self._stocking.split(connection, claim.taxpayer_id, stored)
+            return [claimed]
+        return [claimed, *self._stocking.serve_waiting(connection, stocks[key], stored, now)]
+
+    def _plan_next_claim(
+        self,
+        connection: Connection,
+        claim: Claim,
+        stock: Stock,
+        granted_key: StockKey,
+        now: datetime,
+    ) -> None:
+        if granted_key == claim.stock_key:
+            self._set_claiming(connection, stock, None, None, 0)
+        else:
+            # January's claim may still bring the old year (contract, rule 9): ask again, for little.
+            self._set_claiming(connection, stock, now + LONG_WAIT, CAUTIOUS_QUANTITY, 0)
+
+    def _quarantine(
+        self,
+        connection: Connection,
+        claim: Claim,
+        bad: BadGrant,
+        stock: Stock,
+        now: datetime,
+    ) -> list[Answer]:
+        retry_at = self._put_off_next_claim(connection, claim, stock, now)
+        self._close(connection, claim, "quarantined", Reason.GRANT_INVALID, bad.detail, now)
+        failed = Answer(self._failed(claim, Reason.GRANT_INVALID, bad.detail, retry_at, now), Form(claim.form))
+        stored = self._stocking.quarantine(connection, claim, bad, now)
+        if stored is None:
+            return [failed]
+        quarantined = self._events.range_ended(
+            Topic.RANGE_QUARANTINED,
+            claim.taxpayer_id,
+            stored,
+            unused=stored.last_sequence - stored.first_sequence + 1,
+            reason=Reason.GRANT_INVALID,
+            now=now,
+        )
+        return [failed, Answer(quarantined)]
+
+    def _refused(
+        self,
+        connection: Connection,
+        claim: Claim,
+        stock: Stock,
+        answer: Refused,
+        now: datetime,
+    ) -> list[Answer]:
+        retry_at = self._put_off_next_claim(connection, claim, stock, now)
+        detail = _refusal(answer)
+        self._close(connection, claim, "refused", Reason.LEQI_REFUSED, detail, now)
+        return [Answer(self._failed(claim, Reason.LEQI_REFUSED, detail, retry_at, now), Form(claim.form))]
+
+    def _throttled(self, connection: Connection, claim: Claim, answer: Throttled, now: datetime) -> list[Answer]:
+        until = now + THROTTLE_WAIT
+        throttle(
+            connection,
+            self._environment,
+            self._direct_unit_id,
+            until=until,
+            concurrency=answer.concurrency,
+        )
+        self._put_off(connection, claim, claim.status, Reason.LEQI_THROTTLED, answer.message, until)
+        event = self._events.claim_unresolved(
+            claim,
+            reason=Reason.LEQI_THROTTLED,
+            detail=answer.message,
+            next_attempt_at=until,
+            now=now,
+        )
+        return [Answer(event, Form(claim.form))]
+
+    def _unknown(
+        self,
+        connection: Connection,
+        claim: Claim,
+        reason: Reason,
+        detail: str,
+        now: datetime,
+    ) -> list[Answer]:
+        if now - claim.created_at > self._abandon_after:
+            detail = f"given up after {self._abandon_after.days} days without a definite answer; {detail}"
+            self._close(connection, claim, "abandoned", reason, detail, now)
+            return [Answer(self._failed(claim, reason, detail, None, now), Form(claim.form))]
+        outcomes = claim.unknown_outcomes + 1
+        status = "unresolved" if is_unresolved(outcomes) else claim.status
+        # The chance spreads replays of many workers; nothing secret hangs on it.
+        next_at = now + replay_wait(outcomes, random.random())  # noqa: S311
+        self._put_off(connection, claim, status, reason, detail, next_at, unknown_outcomes=outcomes)
+        if status == claim.status:
+            return []
+        event = self._events.claim_unresolved(claim, reason=reason, detail=detail, next_attempt_at=next_at, now=now)
+        return [Answer(event, Form(claim.form))]
+
+    def _put_off_next_claim(
+        self,
+        connection: Connection,
+        claim: Claim,
+        stock: Stock,
+        now: datetime,
+    ) -> datetime | None:
+        """Let the stock's next automatic claim wait; a manual claim, or one given up before, changes nothing."""
+        if claim.claim_mode == "manual" or claim.status != "open":
+            return None
+        failed = stock.failed_claims + 1
+        retry_at = now + reclaim_wait(failed)
+        self._set_claiming(connection, stock, retry_at, stock.claim_at_most, failed)
+        return retry_at
+
+    def _set_claiming(
+        self,
+        connection: Connection,
+        stock: Stock,
+        not_before: datetime | None,
+        at_most: int | None,
+        failed_claims: int,
+    ) -> None:
+        set_claiming(
+            connection,
+            self._environment,
+            stock.key,
+            not_before=not_before,
+            at_most=at_most,
+            failed_claims=failed_claims,
+        )
+
+    def _put_off(  # noqa: PLR0913 -- a claim's own columns
+        self,
+        connection: Connection,
+        claim: Claim,
+        status: str,
+        reason: Reason,
+        detail: str,
+        next_at: datetime,
+        *,
+        unknown_outcomes: int | None = None,
+    ) -> None:
+        change_claim(
+            connection,
+            self._environment,
+            claim,
+            status=status,
+            reason=reason,
+            detail=detail,
+            next_attempt_at=next_at,
+            calling_until=None,
+            unknown_outcomes=claim.unknown_outcomes if unknown_outcomes is None else unknown_outcomes,
+        )
+
+    def _close(
+        self,
+        connection: Connection,
+        claim: Claim,
+        status: str,
+        reason: Reason | None,
+        detail: str | None,
+        now: datetime,
+    ) -> None:
+        change_claim(
+            connection,
+            self._environment,
+            claim,
+            status=status,
+            reason=reason,
+            detail=detail,
+            next_attempt_at=None,
+            calling_until=None,
+            settled_at=now,
+        )
+
+    def _failed(
+        self,
+        claim: Claim,
+        reason: Reason,
+        detail: str,
+        retry_at: datetime | None,
+        now: datetime,
+    ) -> Event:
+        return self._events.claim_failed(
+            claim.claim_id,
+            taxpayer_id=claim.taxpayer_id,
+            quantity=claim.quantity,
+            reason=reason,
+            detail=detail,
+            next_attempt_at=retry_at,
+            now=now,
+            traceparent=claim.traceparent,
+            remembered=True,
+        )
+
+
+def _checked(claim: Claim, answer: LeqiAnswer, present_year: int) -> GoodGrant | BadGrant | None:
+    if not isinstance(answer, Granted):
+        return None
+    return check_grant(
+        answer.first_number,
+        answer.last_number,
+        answer.quantity,
+        asked=claim.quantity,
+        channel_mode=ChannelMode(claim.channel_mode),
+        present_year=present_year,
+    )
+
+
+def _stock_of(claim: Claim, grant: GoodGrant | BadGrant | None) -> list[StockKey]:
+    """The stock that the grant belongs to: that of its own prefix's year."""
+    if grant is None or grant.first is None:
+        return []
+    return [StockKey(claim.taxpayer_id, claim.channel_mode, grant.first.year)]
+
+
+def _refusal(answer: Refused) -> str:
+    return f"LeQi refused with code {answer.code}: {answer.message}"
