@@ -7,7 +7,6 @@ The contract's table of settings stands here field by field; the variable of a f
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -18,7 +17,6 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.vocabulary import Environment
-from worker.leqi.identity import KeyFileError, read_key
 
 _PREFIX = "FUMA_"
 _ORDINARY_YEAR = 2001
@@ -33,14 +31,6 @@ class MonthDay(NamedTuple):
 
     month: int
     day: int
-
-
-@dataclass(frozen=True, slots=True)
-class DirectUnit:
-    """The unit (直连单位) that is connected to LeQi: its platform id, and the SM4 key that encrypts its bodies."""
-
-    unit_id: str
-    key: bytes = field(repr=False)
 
 
 class Settings(BaseSettings):
@@ -208,28 +198,19 @@ def database_address(settings: Settings) -> Iterator[str]:
         yield address
 
 
-def direct_unit(settings: Settings, simulators: DirectUnit) -> DirectUnit:
-    """Give the direct unit that speaks to LeQi: the one in the settings, `simulators` for what is not set there.
+def check_able_to_claim(settings: Settings) -> None:
+    """Raise `SettingsError` where a worker's claims could go nowhere: no address of LeQi, or no identity of our own.
 
-    Raises `SettingsError` where the key file can't be used, and in production where a part is not set.
+    The simulator's identity, which stands in where none is set, is worth nothing in production.
     """
+    if settings.leqi_url is None:
+        message = "FUMA_LEQI_URL is not set: give the address of LeQi or of a simulator (`fuma leqi-simulator`)"
+        raise SettingsError(message)
     if settings.environment is Environment.PRODUCTION and (
         settings.leqi_direct_unit_id is None or settings.leqi_key_file is None
     ):
         message = "FUMA_LEQI_DIRECT_UNIT_ID and FUMA_LEQI_KEY_FILE must be set in production"
         raise SettingsError(message)
-    return DirectUnit(
-        settings.leqi_direct_unit_id or simulators.unit_id,
-        simulators.key if settings.leqi_key_file is None else _key(settings.leqi_key_file),
-    )
-
-
-def _key(path: Path) -> bytes:
-    try:
-        return read_key(path)
-    except KeyFileError as error:
-        message = f"FUMA_LEQI_KEY_FILE: {error}"
-        raise SettingsError(message) from None
 
 
 def _check_production(settings: Settings) -> None:
