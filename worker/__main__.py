@@ -1,9 +1,13 @@
 """`python -m worker` is `fuma`."""
 
+import sys
+
+from worker.cli.entry import run
+
 
 def main() -> None:
-    """Run the command line."""
-    raise SystemExit("fuma: the command line is not built yet")
+    """Run the command line and end the process with its status."""
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""The database as commands use it, and `fuma migrate`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, text
+
+from db.engine import open_engine
+from db.migrate import check_database
+from db.migrate import migrate as bring_to_newest
+from worker.cli.failures import CommandError
+from worker.cli.output import say
+from worker.settings import Settings, database_address, load_settings
+
+_APPLICATION = "fuma-cli"
+
+
+def migrate() -> None:
+    """Bring the database to the newest schema, and record its environment; safe to run twice, and by two at once."""
+    settings = load_settings()
+    with opened_engine(settings) as engine:
+        bring_to_newest(engine, settings.environment)
+    say(f"the database has the newest schema and serves the environment {settings.environment}")
+
+
+@contextmanager
+def opened_engine(settings: Settings) -> Iterator[Engine]:
+    """Give an engine on the settings' database, embedded or not, and close it behind."""
+    with database_address(settings) as address:
+        try:
+            engine = open_engine(address, application=_APPLICATION, pool_size=1)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def ready_engine(settings: Settings) -> Iterator[Engine]:
+    """Give an engine on a database that has our schema and serves our environment."""
+    with opened_engine(settings) as engine:
+        with engine.connect() as connection:
+            check_database(connection, settings.environment)
+        yield engine
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Connection]:
+    """Give a connection for a listing: one snapshot, and time enough to go through large tables."""
+    with ready_engine(settings) as engine, engine.begin() as connection:
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        connection.execute(text("SET LOCAL statement_timeout = '10min'"))
+        yield connection

@@ -1,0 +1,106 @@
+"""The commands and how one of them is run: only its own module is loaded, so that every command starts at once."""
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+import typer
+
+from worker.cli.failures import explain
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """A command, or a group of them: the module, the name in it, and the line that the help shows."""
+
+    module: str
+    name: str
+    says: str
+
+
+_COMMANDS = {
+    "demo": _Command("demo", "demo", "Show the main job with everything embedded, then audit it."),
+    "migrate": _Command("database", "migrate", "Bring the database to the newest schema."),
+    "worker": _Command("worker", "worker", "Consume all topics until SIGTERM or SIGINT."),
+    "emit": _Command("emit", "emit", "Publish one request."),
+    "watch": _Command("watch", "watch", "Show events live."),
+    "organizations": _Command("organizations", "organizations", "Register and list organisations."),
+    "ranges": _Command("listings", "ranges", "List number ranges; release a foreign one."),
+    "claims": _Command("listings", "claims", "List claims, automatic and manual."),
+    "numbers": _Command("listings", "numbers", "List invoice numbers."),
+    "waiting": _Command("listings", "waiting", "List requests that wait for numbers; cancel one."),
+    "audit": _Command("audit", "audit", "Check every invariant on the live data."),
+    "dead-letters": _Command("dead_letters", "dead_letters", "See what could not be read, and send it back."),
+    "leqi-simulator": _Command("simulator", "leqi_simulator", "Run the fake authority."),
+    "asyncapi": _Command("asyncapi", "asyncapi", "Print the AsyncAPI document."),
+}
+
+#: What the shell makes of an interrupt, and of a mistake in the words.
+_INTERRUPTED = 130
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit status; whatever goes wrong by a user's hand is one line on stderr."""
+    _write_anything()
+    given = list(arguments) or ["--help"]
+    try:
+        status = typer.main.get_command(_build(given))(args=given, prog_name="fuma", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as mistake:
+        _complain(mistake.format_message(), given)
+        return mistake.exit_code
+    except typer.Abort:
+        return _INTERRUPTED
+    except Exception as error:  # the outermost boundary: known failures in words, bugs as they are
+        said = explain(error)
+        if said is None:
+            raise
+        _complain(said)
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _build(arguments: Sequence[str]) -> typer.Typer:
+    """Make the command line with the one command that the arguments name; of the others only their help."""
+    root = typer.Typer(
+        help="Fuma gives every e-invoice exactly one number of the tax authority.",
+        add_completion=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    root.callback()(_nothing)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, command in _COMMANDS.items():
+        if name == wanted:
+            _add(root, name, command)
+        else:
+            root.command(name, help=command.says)(_nothing)
+    return root
+
+
+def _add(root: typer.Typer, name: str, command: _Command) -> None:
+    loaded: typer.Typer | Callable[..., None] = getattr(import_module(f"worker.cli.{command.module}"), command.name)
+    if isinstance(loaded, typer.Typer):
+        root.add_typer(loaded, name=name, help=command.says)
+    else:
+        root.command(name, help=command.says)(loaded)
+
+
+def _nothing() -> None:
+    """Stand in for a command that was not asked for."""
+
+
+def _write_anything() -> None:
+    """Write characters that the terminal's encoding lacks in escaped form, instead of failing over them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _complain(said: str, arguments: Sequence[str] = ()) -> None:
+    line = " ".join(said.split())
+    if arguments and arguments[0] in _COMMANDS:
+        line = f"{line.rstrip('.')} (see `fuma {arguments[0]} --help`)"
+    sys.stderr.write(f"fuma: {line}\n")

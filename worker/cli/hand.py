@@ -1,0 +1,65 @@
+"""The operator's hand on what is stored: ending a waiting request, making a foreign range usable.
+
+What either leads to is told by events, which lie in the outbox until a worker publishes them.
+"""
+
+from datetime import timedelta
+
+from db.outbox import add_messages
+from db.records import WaitingRequest
+from worker.answers import Answer, pack
+from worker.cli.database import ready_engine
+from worker.cli.failures import CommandError
+from worker.cli.filters import checked_taxpayer, parse_range_id
+from worker.cli.output import say
+from worker.clock import Clock
+from worker.issuing import Issuing
+from worker.releasing import Releasing
+from worker.settings import Settings
+
+_LONGEST_REASON = 500
+
+
+def cancel(settings: Settings, issue_request_id: str, taxpayer: str | None, reason: str) -> None:
+    """End one waiting request; raises `CommandError` where none waits under this id, or several taxpayers' do."""
+    taxpayer_id = None if taxpayer is None else checked_taxpayer(taxpayer)
+    given = _checked_reason(reason)
+    clock = Clock(settings.clock)
+    with ready_engine(settings) as engine, engine.begin() as connection:
+        issuing = Issuing(settings.environment, clock)
+        found = issuing.cancel(connection, issue_request_id, taxpayer_id, given)
+        add_messages(connection, pack(_answers(found, issue_request_id)), now=clock.now())
+    say(f"{issue_request_id} waits no longer; a worker will publish its number-refused")
+
+
+def release(settings: Settings, range_id: str, reason: str) -> None:
+    """Make a foreign range usable; raises `ReleaseRefusedError` where it may not be, `CommandError` for a bad id."""
+    parsed = parse_range_id(range_id)
+    given = _checked_reason(reason)
+    clock = Clock(settings.clock)
+    releasing = Releasing(settings.environment, clock, timedelta(hours=settings.old_year_grace_hours))
+    with ready_engine(settings) as engine, engine.begin() as connection:
+        answers = releasing.release(connection, parsed, given)
+        add_messages(connection, pack(answers), now=clock.now())
+    say(f"range {parsed} is in use now")
+
+
+def _answers(found: list[Answer] | list[WaitingRequest], issue_request_id: str) -> list[Answer]:
+    """Give the answers; raises `CommandError` where requests were found instead, none or several."""
+    answers = [each for each in found if isinstance(each, Answer)]
+    if answers:
+        return answers
+    taxpayers = sorted(each.key.taxpayer_id for each in found if isinstance(each, WaitingRequest))
+    if not taxpayers:
+        message = f"no request {issue_request_id!r} waits: `fuma waiting` shows those that do"
+        raise CommandError(message)
+    message = f"{issue_request_id!r} waits for {', '.join(taxpayers)}: say which with --taxpayer"
+    raise CommandError(message)
+
+
+def _checked_reason(reason: str) -> str:
+    said = reason.strip()
+    if not 1 <= len(said) <= _LONGEST_REASON or not said.isprintable():
+        message = f"--reason: expected one line of 1 to {_LONGEST_REASON} characters"
+        raise CommandError(message)
+    return said

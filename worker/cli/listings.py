@@ -1,0 +1,235 @@
+"""`fuma ranges`, `claims`, `numbers` and `waiting`: what is stored, and the operator's hand on it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from db.listing import Filters, list_claims, list_numbers, list_ranges, list_waiting
+from schemas.vocabulary import ClaimStatus, RangeStatus
+from worker.cli import hand
+from worker.cli.database import reading
+from worker.cli.filters import (
+    USUAL_LIMIT,
+    AsJson,
+    CreatedFrom,
+    CreatedTo,
+    Limit,
+    Mode,
+    Organization,
+    Taxpayer,
+    Year,
+    check_organization,
+    make_filters,
+)
+from worker.cli.output import Layout, Row, print_json, print_table
+from worker.settings import Settings, load_settings
+
+ranges = typer.Typer()
+waiting = typer.Typer()
+
+_RANGES = Layout(
+    "ranges",
+    (
+        ("organization", "taxpayer_id", "created_at"),
+        ("first_number", "last_number", "range_id"),
+        ("claimed", "remaining", "year"),
+        ("claim_mode", "status", "channel_mode"),
+    ),
+)
+_CLAIMS = Layout(
+    "claims",
+    (
+        ("claim_id", "business_serial"),
+        ("organization", "taxpayer_id", "requested_by"),
+        ("claim_mode", "quantity"),
+        ("status", "reason", "detail"),
+        ("created_at", "next_attempt_at"),
+    ),
+)
+_NUMBERS = Layout(
+    "numbers",
+    (
+        ("invoice_number", "taxpayer_id"),
+        ("status", "claim_mode"),
+        ("issue_request_id", "range_id"),
+        ("issue_date", "assigned_at"),
+    ),
+)
+_WAITING = Layout(
+    "waiting requests",
+    (("issue_request_id",), ("organization", "taxpayer_id"), ("issue_date", "waiting_since")),
+)
+
+
+class _NumberStatus(StrEnum):
+    AVAILABLE = "available"
+    ASSIGNED = "assigned"
+    EXPIRED = "expired"
+
+
+class _WaitingStatus(StrEnum):
+    WAITING = "waiting"
+
+
+@ranges.callback(invoke_without_command=True)
+def _list_ranges(  # noqa: PLR0913 -- one for each option
+    context: typer.Context,
+    *,
+    organization: Organization = None,
+    taxpayer: Taxpayer = None,
+    year: Year = None,
+    created_from: CreatedFrom = None,
+    created_to: CreatedTo = None,
+    status: Annotated[RangeStatus | None, typer.Option(show_default=False)] = None,
+    claim_mode: Mode = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """List number ranges, the newest first; an organisation's are all that it may draw from."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = load_settings()
+    filters = make_filters(
+        settings.environment,
+        organization=organization,
+        taxpayer=taxpayer,
+        year=year,
+        days=(created_from, created_to),
+        status=status,
+        claim_mode=claim_mode,
+        limit=limit,
+    )
+    _show(settings, list_ranges, filters, _RANGES, as_json=as_json)
+
+
+@ranges.command("release")
+def _release(
+    range_id: Annotated[str, typer.Argument(metavar="RANGE", help="Id of a foreign range.")],
+    reason: Annotated[str, typer.Option(help="Why nothing of it is used; kept with the range.")],
+) -> None:
+    """Make a foreign range usable; refused unless nothing of it is used."""
+    hand.release(load_settings(), range_id, reason)
+
+
+def claims(  # noqa: PLR0913 -- one for each option
+    *,
+    organization: Organization = None,
+    taxpayer: Taxpayer = None,
+    year: Year = None,
+    created_from: CreatedFrom = None,
+    created_to: CreatedTo = None,
+    status: Annotated[ClaimStatus | None, typer.Option(show_default=False)] = None,
+    claim_mode: Mode = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """List claims, also refused ones, the newest first."""
+    settings = load_settings()
+    filters = make_filters(
+        settings.environment,
+        organization=organization,
+        taxpayer=taxpayer,
+        year=year,
+        days=(created_from, created_to),
+        status=status,
+        claim_mode=claim_mode,
+        limit=limit,
+    )
+    _show(settings, list_claims, filters, _CLAIMS, as_json=as_json)
+
+
+def numbers(  # noqa: PLR0913 -- one for each option
+    *,
+    organization: Organization = None,
+    taxpayer: Taxpayer = None,
+    year: Year = None,
+    created_from: CreatedFrom = None,
+    created_to: CreatedTo = None,
+    status: Annotated[_NumberStatus | None, typer.Option(show_default=False)] = None,
+    claim_mode: Mode = None,
+    number: Annotated[str | None, typer.Option(help="One number, 20 digits.", show_default=False)] = None,
+    range_id: Annotated[str | None, typer.Option("--range", help="Id of a range.", show_default=False)] = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """List numbers that were assigned, or split off a manual range, in their order.
+
+    Their day is the one of their assignment; while nobody holds them, that of their claim.
+    """
+    settings = load_settings()
+    filters = make_filters(
+        settings.environment,
+        organization=organization,
+        taxpayer=taxpayer,
+        year=year,
+        days=(created_from, created_to),
+        status=status,
+        claim_mode=claim_mode,
+        number=number,
+        range_id=range_id,
+        limit=limit,
+    )
+    _show(settings, list_numbers, filters, _NUMBERS, as_json=as_json)
+
+
+@waiting.callback(invoke_without_command=True)
+def _list_waiting(  # noqa: PLR0913 -- one for each option
+    context: typer.Context,
+    *,
+    organization: Organization = None,
+    taxpayer: Taxpayer = None,
+    year: Year = None,
+    created_from: CreatedFrom = None,
+    created_to: CreatedTo = None,
+    status: Annotated[_WaitingStatus | None, typer.Option(show_default=False)] = None,
+    claim_mode: Mode = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the issue requests that wait for stock, the first to be served first; their day is when they began to."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = load_settings()
+    filters = make_filters(
+        settings.environment,
+        organization=organization,
+        taxpayer=taxpayer,
+        year=year,
+        days=(created_from, created_to),
+        status=status,
+        claim_mode=claim_mode,
+        limit=limit,
+    )
+    _show(settings, list_waiting, filters, _WAITING, as_json=as_json)
+
+
+@waiting.command("cancel")
+def _cancel(
+    issue_request_id: Annotated[str, typer.Argument(metavar="ID", help="issue_request_id of a waiting request.")],
+    reason: Annotated[str, typer.Option(help="Told to whoever asked, as the detail of number-refused.")],
+    taxpayer: Taxpayer = None,
+) -> None:
+    """End a waiting request: it is answered with number-refused, cancelled."""
+    hand.cancel(load_settings(), issue_request_id, taxpayer, reason)
+
+
+def _show(
+    settings: Settings,
+    listing: Callable[[Connection, Filters], Iterator[Row]],
+    filters: Filters,
+    layout: Layout,
+    *,
+    as_json: bool,
+) -> None:
+    with reading(settings) as connection:
+        check_organization(connection, filters)
+        if as_json:
+            print_json(listing(connection, filters))
+        else:
+            # One row more than is shown tells whether there are more.
+            shown = filters.limit or USUAL_LIMIT
+            print_table(listing(connection, replace(filters, limit=shown + 1)), layout, shown)
