@@ -48,7 +48,7 @@ def depth(body: bytes) -> int:
     if b'"' in structure:
         # Some texts have brackets in them: only what stands outside of quotes counts.
         structure = b"".join(structure.split(b'"')[::2])
-    return max(accumulate(array("b", structure.translate(_STEPS))), default=0)
+    return max(accumulate(array("b", structure.translate(_STEPS)), initial=0))
 
 
 def decode(body: bytes) -> str:
