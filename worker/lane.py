@@ -28,15 +28,13 @@ from worker.relay import Relay
 
 _log = structlog.get_logger()
 
-#: Bytes of deliveries that one transaction takes on at most: what a thousand events of a batch message may have, twice.
-_MOST_BYTES = 2 * 1024 * 1024
+#: Bytes of deliveries that one transaction takes on, unless one message alone has more: some two thousand requests.
+_MOST_BYTES = 512 * 1024
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 
 #: How long a batch is tried again before its deliveries are given back and the lane waits for the database.
 _PATIENCE = 10.0
-
-_DEAD_LETTER_TIMEOUT = 30.0
 
 
 class Handler(Protocol):
@@ -117,7 +115,7 @@ class Lane:
                     self._finish(part)
                     self._subscription.acknowledge(part)
             except AbandonedError:
-                self._wait_for_database()
+                self._begin_again()
 
     def _finish(self, part: DeliveryBatch) -> None:
         """Bring about the part's effect: requests handled and committed, the unreadable with the dead letters."""
@@ -191,7 +189,7 @@ class Lane:
         while left:
             now = self._clock.now()
             published = self._broker.publish([dead_letter(self.topic, each, now) for each in left])
-            outcomes = published.result(_DEAD_LETTER_TIMEOUT)
+            outcomes = published.result()
             for each, outcome in zip(left, outcomes, strict=True):
                 if outcome is Outcome.CONFIRMED:
                     self._metrics.rejected(each.reason.value)
@@ -206,8 +204,8 @@ class Lane:
         if self._stopping.is_set():
             raise AbandonedError
 
-    def _wait_for_database(self) -> None:
-        """Stop consuming while the database is away, and go on when it answers."""
+    def _begin_again(self) -> None:
+        """Give back what is not finished, and consume again once the database answers."""
         if self._stopping.is_set():
             return
         self._subscription.suspend()
