@@ -81,7 +81,7 @@ class PrivateRabbitMQ:
             return
         self._start_epmd()
         self._write_configuration()
-        self._node = subprocess.Popen(  # noqa: S603  # the machine's own RabbitMQ
+        self._node = subprocess.Popen(  # the machine's own RabbitMQ
             [str(self._script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -150,12 +150,16 @@ class PrivateRabbitMQ:
 
     def set_memory_alarm(self, *, on: bool) -> None:
         """Raise or clear the memory alarm: while it stands, the node reads nothing from publishers."""
-        call = "set_alarm({{resource_limit, memory, node()}, []})" if on else "clear_alarm({resource_limit, memory, node()})"
+        call = (
+            "set_alarm({{resource_limit, memory, node()}, []})"
+            if on
+            else "clear_alarm({resource_limit, memory, node()})"
+        )
         self.evaluate(f"rabbit_alarm:{call}")
 
     def close_connections(self, vhost: str) -> None:
         """Close every client's connection to a virtual host from the node's side."""
-        pids = f"[rabbit_networking:close_connection(Pid, \"closed by a test\") || Pid <- {self._pids(vhost)}]"
+        pids = f'[rabbit_networking:close_connection(Pid, "closed by a test") || Pid <- {self._pids(vhost)}]'
         self.evaluate(pids)
 
     @staticmethod
@@ -201,7 +205,7 @@ class PrivateRabbitMQ:
             message = "epmd isn't installed (it comes with erlang-base)"
             raise RabbitMQUnavailableError(message)
         # epmd itself would outlive us after a SIGKILL; the shell ends it as soon as our end of its input closes.
-        self._epmd = subprocess.Popen(  # noqa: S603
+        self._epmd = subprocess.Popen(
             ["/bin/sh", "-c", '"$0" -address 127.0.0.1 -port "$1" & cat; kill $!; wait $!', epmd, str(self._epmd_port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from schemas.vocabulary import Environment
 from worker.broker.address import BrokerAddress, BrokerUrlError
+from worker.broker.memory import MemoryBroker
 from worker.broker.port import Broker
 from worker.broker.rabbitmq import RabbitMQBroker
 
@@ -11,6 +12,8 @@ __all__ = ["BrokerUrlError", "open_broker"]
 def open_broker(url: str, environment: Environment) -> Broker:
     """Make the broker of a URL, not started yet. Raises `BrokerUrlError` for a URL that can't be used."""
     address = BrokerAddress.parse(url)
+    if address.in_memory:
+        return MemoryBroker(address, environment)
     if address.encrypted:
         address.tls_context()
     return RabbitMQBroker(address, environment)

@@ -6,16 +6,27 @@ No line names a user or a password; RabbitMQ's own texts do name the user, so th
 import re
 
 from worker.broker.address import BrokerAddress
-from worker.broker.rabbitmq_wire import ChannelClosedByBroker, ConnectionClosedByBroker
 
 ACCESS_REFUSED = 403
 NOT_FOUND = 404
 PRECONDITION_FAILED = 406
 NOT_ALLOWED = 530
+_FIRST_ERROR = 300
 
 _CLOSED_BY_BROKER = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*?)\2")
 _USER = re.compile(r" (?:for|by) user '[^']*'|user '[^']*'")
 _LAST_ERROR = re.compile(r"last exception - (.*?)(?:; first exception|$)")
+
+
+def reply_code(error: BaseException) -> int | None:
+    """Give the code with which the broker closed the channel or connection; None where it wasn't the broker."""
+    closed = _closed_by_broker(error)
+    return None if closed is None else closed[0]
+
+
+def is_error(reason: BaseException) -> bool:
+    """Tell a closing by the broker for a reason from one that we asked for."""
+    return (reply_code(reason) or 0) >= _FIRST_ERROR
 
 
 def describe(error: BaseException) -> str:
@@ -75,11 +86,13 @@ def refusal_of_environment(found: str, address: BrokerAddress) -> str:
 def _closed_by_broker(error: BaseException) -> tuple[int, str] | None:
     """Find the reply code and text with which the broker closed a channel or connection.
 
-    While a connection opens, pika hands the broker's answer on as text inside its own guess at the reason. The guess
-    alone proves nothing: a node that dies during the handshake looks the same.
+    pika's and py-amqp's exceptions carry them under the same names. While a connection opens, pika hands the broker's
+    answer on as text inside its own guess at the reason. The guess alone proves nothing: a node that dies during the
+    handshake looks the same.
     """
-    if isinstance(error, ChannelClosedByBroker | ConnectionClosedByBroker):
-        return int(error.reply_code), _without_user(str(error.reply_text))
+    code = getattr(error, "reply_code", None)
+    if code:
+        return int(code), _without_user(str(getattr(error, "reply_text", "")))
     found = _CLOSED_BY_BROKER.search(str(error))
     return None if found is None else (int(found.group(1)), _without_user(found.group(3)))
 

@@ -52,6 +52,8 @@ class Message:
     content_type: str
     headers: Mapping[str, str | int] = field(default_factory=dict)
     message_id: str | None = None
+    #: Only for a body that goes on as it came.
+    content_encoding: str | None = None
 
 
 class Outcome(Enum):

@@ -1,6 +1,6 @@
 """One call of `publish`: its messages, and what is known so far of what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 from worker.broker.port import Message, Outcome
@@ -8,6 +8,9 @@ from worker.broker.port import Message, Outcome
 #: AMQP's short strings: routing keys, ids, content types, names.
 _SHORT = 255
 _INTEGERS = range(-(2**63), 2**63)
+#: Bytes of all headers: they must fit into one frame, which is 128 KiB where nobody set it otherwise.
+LONGEST_HEADERS = 100 * 1024
+_PER_HEADER = 16
 
 
 class Publication:
@@ -65,15 +68,25 @@ def require_publishable(message: Message) -> None:
         ("exchange", message.exchange),
         ("routing key", message.routing_key),
         ("content type", message.content_type),
+        ("content encoding", message.content_encoding or ""),
         ("message id", message.message_id or ""),
     ):
         _require_short(name, text)
-    for name, value in message.headers.items():
+    if message.headers:
+        _require_carriable(message.headers)
+
+
+def _require_carriable(headers: Mapping[str, str | int]) -> None:
+    size = 0
+    for name, value in headers.items():
         _require_short("header's name", name)
         if isinstance(value, int):
             _require(value in _INTEGERS, f"the header {name} is beyond 64 bits")
         else:
             _require(_is_encodable(value), f"the header {name} isn't text that UTF-8 can hold")
+            size += len(value.encode())
+        size += len(name.encode()) + _PER_HEADER
+    _require(size <= LONGEST_HEADERS, f"the headers are longer than {LONGEST_HEADERS} bytes")
 
 
 def _require_short(name: str, text: str) -> None:

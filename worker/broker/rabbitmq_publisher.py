@@ -217,7 +217,7 @@ class Publisher:
         for publication, index, returned in self._flight.take(frame.method.delivery_tag, frame.method.multiple):
             unroutable = returned and outcome is Outcome.CONFIRMED
             self._settle(publication, index, Outcome.UNROUTABLE if unroutable else outcome)
-        if self._queue and len(self._flight) <= WINDOW // 2:
+        if self._queue and len(self._flight) <= WINDOW * 3 // 4:
             self._pump()
 
     def _returned(self, _channel: Channel, _method: Method, properties: Properties, _body: bytes) -> None:

@@ -12,8 +12,8 @@ import structlog
 
 from worker.broker.failures import describe
 from worker.broker.port import Delivery, DeliveryBatch
-from worker.broker.read_ahead import ReadAhead
 from worker.broker.rabbitmq_wire import Channel, Connection, Method, Properties
+from worker.broker.read_ahead import ReadAhead
 
 #: Weight of the newest body in the running mean of their sizes.
 _NEWEST = 1 / 32

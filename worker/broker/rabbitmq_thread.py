@@ -134,7 +134,7 @@ class ConnectionThread:
             )
             loop.call_later(TICK, self._tick)
             loop.start()
-        except Exception:
+        except Exception:  # noqa: BLE001  # see below
             # The boundary of this thread: if it died of a mistake in a callback, ours or pika's, the process would
             # live on and consume nothing. A new session repairs what can be repaired, and the log shows the mistake.
             _log.exception("broker_session_failed", connection=self._name)

@@ -1,11 +1,10 @@
-"""Declares the topology over a connection whose thread must not wait: each answer of the broker leads to the next call.
-"""
+"""Declares the topology on a thread that must not wait: each answer of the broker leads to the next call."""
 
 from collections.abc import Callable
 
 from schemas.vocabulary import Environment
-from worker.broker.failures import NOT_FOUND
-from worker.broker.rabbitmq_wire import Channel, ChannelClosedByBroker, Connection
+from worker.broker.failures import NOT_FOUND, is_error, reply_code
+from worker.broker.rabbitmq_wire import Channel, Connection
 from worker.broker.topology import EXCHANGES, QUEUES, environment_exchange, other_environments
 
 
@@ -52,13 +51,11 @@ class TopologyDeclaration:
             channel.add_on_close_callback(answered)
             channel.exchange_declare(mark.name, mark.kind, passive=True, callback=lambda _: self._on_foreign(other))
 
-        def answered(_channel: Channel, reason: BaseException) -> None:
-            if not isinstance(reason, ChannelClosedByBroker):
-                return
-            if reason.reply_code == NOT_FOUND:
+        def answered(channel: Channel, reason: BaseException) -> None:
+            if reply_code(reason) == NOT_FOUND:
                 then()
             else:
-                self._on_failed(reason)
+                self._refused(channel, reason)
 
         return lambda: self._open(look)
 
@@ -81,7 +78,7 @@ class TopologyDeclaration:
         self._open(declare)
 
     def _refused(self, _channel: Channel, reason: BaseException) -> None:
-        if isinstance(reason, ChannelClosedByBroker):
+        if self._connection.is_open and is_error(reason):
             self._on_failed(reason)
 
     def _open(self, then: Callable[[Channel], None]) -> None:

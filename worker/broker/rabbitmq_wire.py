@@ -2,6 +2,7 @@
 
 Everything here except `IOLoop.add_callback_threadsafe` belongs to the thread that runs the loop.
 """
+# ruff: noqa: D102  # the methods are pika's, and described there
 
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
@@ -9,13 +10,11 @@ from typing import Protocol, cast
 import pika
 from pika.adapters.select_connection import IOLoop as PikaIOLoop
 from pika.adapters.select_connection import SelectConnection
-from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.exceptions import AMQPError
 from pika.spec import Basic
 
 from worker.broker.address import BrokerAddress
 from worker.broker.port import Message
-
-__all__ = ["AMQPError", "ChannelClosedByBroker", "ConnectionClosedByBroker"]
 
 #: Seconds for TCP, TLS and AMQP together until an attempt to connect counts as failed.
 CONNECT_TIMEOUT = 15.0
@@ -49,7 +48,8 @@ class Properties(Protocol):
     message_id: str | None
 
 
-type_of_callback = Callable[[object], object]
+#: What is called with the broker's answer.
+Answered = Callable[[object], object]
 
 
 class Channel(Protocol):
@@ -62,7 +62,7 @@ class Channel(Protocol):
 
     def add_on_close_callback(self, callback: Callable[["Channel", BaseException], None]) -> None: ...
 
-    def add_on_cancel_callback(self, callback: type_of_callback) -> None: ...
+    def add_on_cancel_callback(self, callback: Answered) -> None: ...
 
     def add_on_return_callback(
         self,
@@ -76,7 +76,7 @@ class Channel(Protocol):
         *,
         passive: bool = False,
         durable: bool = False,
-        callback: type_of_callback,
+        callback: Answered,
     ) -> None: ...
 
     def queue_declare(
@@ -85,19 +85,19 @@ class Channel(Protocol):
         *,
         durable: bool = False,
         arguments: dict[str, str | int] | None = None,
-        callback: type_of_callback,
+        callback: Answered,
     ) -> None: ...
 
-    def queue_bind(self, queue: str, exchange: str, routing_key: str, *, callback: type_of_callback) -> None: ...
+    def queue_bind(self, queue: str, exchange: str, routing_key: str, *, callback: Answered) -> None: ...
 
-    def basic_qos(self, *, prefetch_count: int, callback: type_of_callback) -> None: ...
+    def basic_qos(self, *, prefetch_count: int, callback: Answered) -> None: ...
 
     def basic_consume(
         self,
         queue: str,
         on_message_callback: Callable[["Channel", Method, Properties, bytes], None],
         *,
-        callback: type_of_callback,
+        callback: Answered,
     ) -> str: ...
 
     def basic_ack(self, delivery_tag: int, *, multiple: bool) -> None: ...
@@ -112,7 +112,7 @@ class Channel(Protocol):
         mandatory: bool,
     ) -> None: ...
 
-    def confirm_delivery(self, ack_nack_callback: Callable[[Frame], None], callback: type_of_callback) -> None: ...
+    def confirm_delivery(self, ack_nack_callback: Callable[[Frame], None], callback: Answered) -> None: ...
 
 
 class IOLoop(Protocol):
@@ -211,6 +211,7 @@ def properties_of(message: Message, extra_headers: Mapping[str, str | int]) -> P
         "Properties",
         pika.BasicProperties(
             content_type=message.content_type,
+            content_encoding=message.content_encoding,
             headers=headers or None,
             delivery_mode=PERSISTENT,
             message_id=message.message_id,
