@@ -9,7 +9,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Annotated, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from schemas.taxpayer_id import PATTERN as TAXPAYER_ID_PATTERN
@@ -121,13 +121,13 @@ Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER, description="an integer, 
 Year = Annotated[int, Field(ge=_FIRST_YEAR, le=_LAST_YEAR, description="a year, 2000 to 2099")]
 IssueDate = Annotated[
     date,
-    PlainValidator(_issue_date),
+    BeforeValidator(_issue_date),
     WithJsonSchema({"type": "string", "format": "date"}),
     Field(description="a real date of the years 2000 to 2099, written YYYY-MM-DD"),
 ]
 Instant = Annotated[
     datetime,
-    PlainValidator(_instant),
+    BeforeValidator(_instant),
     WithJsonSchema({"type": "string", "format": "date-time"}),
     Field(description="an RFC 3339 date and time with its zone"),
 ]

@@ -28,6 +28,21 @@ from schemas.reasons import Reason
 from schemas.topics import Topic
 from schemas.vocabulary import BindingAction, Environment, InvoiceKind, UploadOutcome
 
+__all__ = [
+    "LARGEST_QUANTITY",
+    "SMALLEST_QUANTITY",
+    "ClaimRequested",
+    "InvoiceIssuing",
+    "InvoiceOutcome",
+    "NumberBindingRequested",
+    "RangeExhausted",
+    "RangeLow",
+    "RefreshRequested",
+    "Refusal",
+    "Request",
+    "read_request",
+]
+
 #: The limits of a manual claim. Other integers are readable, and answered with `quantity-out-of-bounds`.
 SMALLEST_QUANTITY, LARGEST_QUANTITY = 1, 1000
 
