@@ -116,11 +116,10 @@ class EmbeddedPostgres:
 
     def _ensure_keeper(self) -> None:
         """Start a keeper unless one is at work. Raises `EmbeddedPostgresError` if ours gave up."""
-        if self._keeper is not None:
-            if self._keeper.poll() is None:
-                return
+        if self._keeper is not None and self._keeper.poll() not in (None, 0):
             self._raise_its_failure(self._keeper)
-        if not _is_held(self._folder.keeper):
+        if not self._has_keeper():
+            self._leave_keeper()
             self._keeper = self._start_keeper()
 
     def _start_keeper(self) -> subprocess.Popen[bytes]:
@@ -136,12 +135,10 @@ class EmbeddedPostgres:
         )
 
     def _raise_its_failure(self, keeper: subprocess.Popen[bytes]) -> None:
-        if keeper.returncode != 0 and keeper.stderr is not None:
-            words = keeper.stderr.read().decode(errors="replace").strip()
-            last = words.splitlines()[-1] if words else f"its keeper ended with status {keeper.returncode}"
-            message = f"the embedded PostgreSQL in {self._folder.path} can't be started: {last}"
-            raise EmbeddedPostgresError(message)
-        self._keeper = None
+        words = keeper.stderr.read().decode(errors="replace").strip() if keeper.stderr is not None else ""
+        last = words.splitlines()[-1] if words else f"its keeper ended with status {keeper.returncode}"
+        message = f"the embedded PostgreSQL in {self._folder.path} can't be started: {last}"
+        raise EmbeddedPostgresError(message)
 
     def _ensure_database(self) -> str:
         with psycopg.connect(self._url("postgres"), autocommit=True, connect_timeout=10) as connection:
@@ -160,22 +157,27 @@ class EmbeddedPostgres:
         # A folder that was removed under us is no trouble: the keeper has its lock files open and stops the server.
         with suppress(FileNotFoundError):
             while time.monotonic() < deadline and not self._is_used_by_others():
-                if not _is_held(self._folder.keeper):
+                if not self._has_keeper():
                     if self._folder.socket_directory() is None:
                         break
                     # The keeper was killed: another one stops the server, or tidies up after it.
-                    self._leave(self._start_keeper())
+                    self._leave_keeper()
+                    self._keeper = self._start_keeper()
                 time.sleep(_LOOK)
-        if self._keeper is not None:
-            self._leave(self._keeper)
-            self._keeper = None
+        self._leave_keeper()
         _left_behind[:] = [each for each in _left_behind if each.poll() is None]
 
-    def _leave(self, keeper: subprocess.Popen[bytes]) -> None:
-        """Listen to a keeper no more."""
-        if keeper.stderr is not None:
-            keeper.stderr.close()
-        _left_behind.append(keeper)
+    def _has_keeper(self) -> bool:
+        """Whether a keeper is at work, or ours about to be."""
+        return _is_held(self._folder.keeper) or (self._keeper is not None and self._keeper.poll() is None)
+
+    def _leave_keeper(self) -> None:
+        """Listen to our keeper no more, if we had one."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            if keeper.stderr is not None:
+                keeper.stderr.close()
+            _left_behind.append(keeper)
 
     def _is_used_by_others(self) -> bool:
         """Whether somebody holds a lease. While the server is being stopped, its keeper does, alone: that is no use."""

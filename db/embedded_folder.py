@@ -1,6 +1,7 @@
 """The folder of an embedded PostgreSQL: what lies where under `FUMA_HOME/postgres`, and the locks in it."""
 
 import fcntl
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,11 @@ class ServerFolder:
     def keeper(self) -> Path:
         """Held alone by the keeper as long as it lives."""
         return self.path / "keeper.lock"
+
+    @property
+    def mark(self) -> str:
+        """What the command line of every process of this folder's server has in it, and no other's."""
+        return f"fuma-{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]}"
 
     def socket_directory(self) -> Path | None:
         """Where the server's socket is, if it was ever started and not stopped since."""

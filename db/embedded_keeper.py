@@ -44,12 +44,14 @@ class Keeper:
         Raises `ServerError` when it ends without having been ready: starting it again would end the same way.
         """
         self._server.initialise()
-        if self._server.adopt():
-            self._watch(was_ready=True)
-        while not self._is_unneeded():
-            self._server.start()
-            self._watch(was_ready=False)
-        self._server.stop()
+        try:
+            if self._server.adopt():
+                self._watch(was_ready=True)
+            while not self._is_unneeded():
+                self._server.start()
+                self._watch(was_ready=False)
+        finally:
+            self._server.stop()
 
     def _watch(self, *, was_ready: bool) -> None:
         """Return when the server isn't needed any more, or ended although it was once ready."""

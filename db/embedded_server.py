@@ -106,6 +106,8 @@ class Server:
         socket_directory = self._socket_directory = self._make_socket_directory()
         settings = {
             **self._settings,
+            # Part of the title of every process; by it orphans are known.
+            "cluster_name": self._folder.mark,
             "listen_addresses": "",
             "port": str(PORT),
             "unix_socket_directories": str(socket_directory),
@@ -220,15 +222,18 @@ class Server:
         return process if self._works_on_data(process) else None
 
     def _works_on_data(self, process: psutil.Process) -> bool:
-        """Whether the process is a PostgreSQL on this data: every one of them has its data as working folder."""
+        """Whether the process is one of PostgreSQL on this data.
+
+        Its working folder would say the same, but in a container root can't read that of another user's process.
+        """
         try:
             return (
                 process.name() == "postgres"
                 and process.status() != psutil.STATUS_ZOMBIE
-                and Path(process.cwd()) == self._folder.data
+                and any(self._folder.mark in part for part in process.cmdline())
             )
         except (psutil.NoSuchProcess, psutil.AccessDenied):
-            # Ended just now, or another user's: then it can't be on our data.
+            # Ended just now, or hidden from us: then it isn't ours.
             return False
 
     def _clear_orphans(self) -> None:
@@ -252,8 +257,10 @@ class Server:
             (self._folder.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _make_socket_directory(self) -> Path:
-        """The folder of the socket, for the account alone; the one of before, where it is still there, so that the
-        address stays the same when the server has to be started anew under those who use it.
+        """The folder of the socket, for the account alone.
+
+        The one of before where it is still there: the address must stay the same when the server is started anew
+        under those who use it.
         """
         recorded = self._folder.socket_directory()
         if recorded is not None and self._is_ours(recorded):
