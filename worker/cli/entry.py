@@ -100,7 +100,7 @@ def _write_anything() -> None:
 
 
 def _complain(said: str, arguments: Sequence[str] = ()) -> None:
-    line = " ".join(said.split())
+    line = " ".join(said.replace("Value error, ", "").split())
     if arguments and arguments[0] in _COMMANDS:
         line = f"{line.rstrip('.')} (see `fuma {arguments[0]} --help`)"
     sys.stderr.write(f"fuma: {line}\n")

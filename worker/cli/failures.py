@@ -17,6 +17,8 @@ _SAY_IT_THEMSELVES = (
     ("db.organizations", "ImportRefusedError"),
     ("db.embedded", "EmbeddedPostgresError"),
     ("schemas.organizations", "OrganizationsError"),
+    ("worker.broker.kombu_wire", "BrokerError"),
+    ("worker.broker.address", "BrokerUrlError"),
     ("worker.leqi.simulator", "SimulatorError"),
     ("worker.leqi.simulator_journal", "StateError"),
     ("worker.leqi.identity", "KeyFileError"),

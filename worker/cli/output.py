@@ -95,7 +95,7 @@ def _table(rows: Sequence[Row], columns: Sequence[tuple[str, ...]]) -> Table:
     stacked = any(len(column) > 1 for column in columns)
     for row in rows:
         # Text, not str: brackets in a name are no markup.
-        table.add_row(*(Text("\n".join(_readable(row[field]) for field in column)) for column in columns))
+        table.add_row(*(Text("\n".join(readable(row[field]) for field in column)) for column in columns))
         if stacked:
             table.add_section()
     return table
@@ -103,20 +103,25 @@ def _table(rows: Sequence[Row], columns: Sequence[tuple[str, ...]]) -> Table:
 
 def _plain(value: object) -> object:
     """Give a value the form in which JSON holds it; instants in UTC."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    match value:
+        case datetime():
+            plain: object = value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        case date():
+            plain = value.isoformat()
+        case UUID():
+            plain = str(value)
+        case Decimal():
+            plain = float(value)
+        case list() | tuple():
+            plain = [_plain(item) for item in value]
+        case Mapping():
+            plain = {name: _plain(item) for name, item in value.items()}
+        case _:
+            plain = value
+    return plain
 
 
-def _readable(value: object) -> str:
+def readable(value: object) -> str:
     """Give a value the form in which people read it; instants in China's time."""
     if value is None:
         return "-"
@@ -124,4 +129,9 @@ def _readable(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
-    return str(value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Escape what would move the cursor or hide in a terminal: some texts came from outside."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from schemas.topics import CONSUMED, Topic
+from worker.cli.broker import network_broker
 from worker.cli.failures import CommandError
 from worker.running import run_worker
 from worker.settings import load_settings
@@ -24,6 +25,7 @@ def worker(
     settings = load_settings()
     configure_logging(settings.log_level)
     wanted = CONSUMED if topics is None else _named(topics)
+    network_broker(settings)
     status = run_worker(settings, wanted)
     if status != 0:
         raise typer.Exit(status)
