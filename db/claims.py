@@ -122,7 +122,7 @@ def undecided_claims(
     return [Claim(*row) for row in rows]
 
 
-def take_turn(  # noqa: PLR0913 -- the turn's terms
+def take_turn(
     connection: Connection,
     environment: str,
     direct_unit_id: str,

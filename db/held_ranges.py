@@ -1,6 +1,5 @@
 """Ranges as a whole: to compare with a gateway's list, to expire, and to release."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID

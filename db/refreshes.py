@@ -86,7 +86,7 @@ def find_refresh(
     return None if row is None else (row[0], row[1])
 
 
-def add_refresh(  # noqa: PLR0913 -- the row's columns
+def add_refresh(
     connection: Connection,
     environment: str,
     taxpayer_id: str,

@@ -1,4 +1,7 @@
-"""From events to messages: a batch is answered in batches, a single message by single ones (contract, "On the broker")."""
+"""From events to messages: a batch is answered in batches, a single message by single ones.
+
+The rule is the contract's, "On the broker".
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -28,7 +28,7 @@ _SETTLING_TRIES = 3
 class ClaimCalls:
     """Calls LeQi for claims, at most `concurrency` at a time in this process."""
 
-    def __init__(  # noqa: PLR0913 -- what a call needs
+    def __init__(
         self,
         environment: str,
         direct_unit_id: str,

@@ -118,7 +118,7 @@ class Comparing:
     def _held(self, connection: Connection, taxpayer_id: str) -> list[HeldRange]:
         return ranges_of_taxpayer(connection, self._environment, taxpayer_id)
 
-    def _keep_as_foreign(  # noqa: PLR0913 -- the listed range and its extent
+    def _keep_as_foreign(
         self,
         connection: Connection,
         taxpayer_id: str,

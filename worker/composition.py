@@ -145,6 +145,11 @@ class Worker:
         ended.append(self.relay.close(_left(ends_at)))
         return all(ended)
 
+    @property
+    def broken(self) -> str | None:
+        """Name a part that ended by a fault of ours; None where none did. The process should end, and start anew."""
+        return next((lane.topic.value for lane in self.lanes if lane.broken), None)
+
     def lags(self, longest: float) -> str | None:
         """Name a part that has not turned round for `longest` seconds; None where all go on."""
         oldest = time.monotonic() - longest

@@ -45,7 +45,7 @@ class EventWriter:
         self._environment = environment
         self._source = f"/fuma/{environment}"
 
-    def number_assigned(  # noqa: PLR0913 -- one argument for each thing that the event tells
+    def number_assigned(
         self,
         key: RequestKey,
         *,
@@ -76,7 +76,7 @@ class EventWriter:
             traceparent,
         )
 
-    def number_refused(  # noqa: PLR0913 -- one argument for each thing that the event tells
+    def number_refused(
         self,
         issue_request_id: str,
         *,
@@ -244,7 +244,7 @@ class EventWriter:
             traceparent,
         )
 
-    def _event(  # noqa: PLR0913 -- the one place where an envelope is put together
+    def _event(
         self,
         topic: Topic,
         taxpayer_id: str | None,
@@ -268,7 +268,7 @@ class EventWriter:
         return Event(topic, taxpayer_id, event_id, encode_event(envelope))
 
 
-def _claim_trouble(  # noqa: PLR0913 -- the six fields that two events share
+def _claim_trouble(
     claim_id: str,
     taxpayer_id: str | None,
     quantity: int,

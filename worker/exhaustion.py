@@ -12,7 +12,7 @@ from worker.decisions.shelf import Shelf
 from worker.events import EventWriter
 
 
-def record_exhaustion(  # noqa: PLR0913 -- what the event tells beside the stock itself
+def record_exhaustion(
     connection: Connection,
     environment: str,
     events: EventWriter,

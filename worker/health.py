@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from sqlalchemy import Engine, text
@@ -22,7 +22,9 @@ _LONGEST_TURN = 60.0
 class Turning(Protocol):
     """What makes progress, or names the part that does not."""
 
-    def lags(self, longest: float) -> str | None: ...
+    def lags(self, longest: float) -> str | None:
+        """Name a part that has not turned round for `longest` seconds; None where all do."""
+        ...
 
 
 class Health:
@@ -85,15 +87,16 @@ class _QuietHandler(WSGIRequestHandler):
         """Say nothing: a page that is asked for every few seconds is no news."""
 
 
-def _pages(health: Health):  # noqa: ANN202 -- a WSGI application, which has no name of its own
+def _pages(health: Health) -> WSGIApplication:
     def pages(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        match environ.get("PATH_INFO"):
-            case "/metrics":
-                return make_wsgi_app(health.registry)(environ, start_response)
-            case "/healthz":
-                return _page(start_response, health.stuck())
-            case "/readyz":
-                return _page(start_response, health.unready())
+        path = environ.get("PATH_INFO")
+        if path == "/metrics":
+            metrics: WSGIApplication = make_wsgi_app(health.registry)
+            return metrics(environ, start_response)
+        if path == "/healthz":
+            return _page(start_response, health.stuck())
+        if path == "/readyz":
+            return _page(start_response, health.unready())
         start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
         return [b"/healthz, /readyz or /metrics\n"]
 

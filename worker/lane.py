@@ -40,7 +40,9 @@ _PATIENCE = 10.0
 class Handler(Protocol):
     """What a topic's requests are handed to; returns once their effect and their answers are committed."""
 
-    def __call__(self, items: Sequence[Item]) -> None: ...
+    def __call__(self, items: Sequence[Item]) -> None:
+        """Handle requests of one topic, all or none; any exception means none."""
+        ...
 
 
 class AbandonedError(Exception):
@@ -94,6 +96,11 @@ class Lane:
     def stop(self) -> None:
         """Take no more batches; the one in work is finished."""
         self._stopping.set()
+
+    @property
+    def broken(self) -> bool:
+        """Whether the lane ended without being told to: a fault of ours that nothing caught."""
+        return self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set()
 
     def join(self, timeout: float) -> bool:
         """Wait for the lane's end; False where it still works."""
@@ -170,7 +177,7 @@ class Lane:
                 )
             except AbandonedError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- logged whole, and the request goes to the dead letters
                 # The one boundary: a fault of ours must not stop the lane, and must not take neighbours along.
                 _log.exception("handler-failed", topic=self.topic.value, requests=len(items))
                 return type(error).__name__

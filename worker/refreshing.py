@@ -46,7 +46,7 @@ _REPLAYS_AT_ONCE = 4
 class Refreshing:
     """Handles `refresh-requested`."""
 
-    def __init__(  # noqa: PLR0913 -- a refresh touches all that there is
+    def __init__(
         self,
         environment: str,
         transactions: Transactions,
@@ -120,7 +120,7 @@ class Refreshing:
             _log.warning("listing-failed", taxpayer_id=taxpayer_id, detail=str(error))
             return Difference(DifferenceKind.LISTING_UNAVAILABLE, None, None, None, None)
 
-    def _answer(  # noqa: PLR0913 -- all that was gathered before the transaction
+    def _answer(
         self,
         connection: Connection,
         taxpayer_id: str,

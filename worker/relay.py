@@ -25,6 +25,8 @@ _SWEEP = 500
 _REMOVAL_PAUSE = 0.05
 #: Messages without a confirm above which no new work is taken on.
 _ROOM = 20_000
+#: Seconds between two warnings of events that nobody is bound for.
+_WARNING_PAUSE = 60.0
 
 
 class Relay:
@@ -104,7 +106,7 @@ class Relay:
 
     def _warn_of_nobody(self, returned: int) -> None:
         self._metrics.unroutable(returned)
-        if time.monotonic() - self._warned_at > 60:  # noqa: PLR2004 -- a warning a minute, not a line for each
+        if time.monotonic() - self._warned_at > _WARNING_PAUSE:
             self._warned_at = time.monotonic()
             _log.warning("event-without-queue", messages=returned, hint="no queue is bound for these events")
 

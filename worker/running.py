@@ -78,6 +78,9 @@ def _work(
         while not stopping.wait(0.2):
             if broker.refusal is not None:
                 raise StartRefusedError(broker.refusal)
+            if worker.broken is not None:
+                message = f"the consumer of {worker.broken} ended by a fault: see the log, then start the worker anew"
+                raise StartRefusedError(message)
     finally:
         _log.info("worker-draining")
         drained = worker.stop(_DRAIN_SECONDS)

@@ -37,6 +37,8 @@ class Settling:
         self._direct_unit_id = direct_unit_id
         self._clock = clock
         self._abandon_after = abandon_after
+        # Spreads the replays of many workers; nothing secret hangs on it.
+        self._chance = random.Random()  # noqa: S311
         self._events = EventWriter(environment)
         self._stocking = Stocking(environment, self._events)
 
@@ -57,18 +59,30 @@ class Settling:
                 return self._grant(connection, claim, grant, stocks, now)
             case BadGrant():
                 return self._quarantine(connection, claim, grant, stocks[claim.stock_key], now)
+            case None:
+                return self._without_grant(connection, claim, answer, stocks[claim.stock_key], now)
+
+    def _without_grant(
+        self,
+        connection: Connection,
+        claim: Claim,
+        answer: LeqiAnswer,
+        stock: Stock,
+        now: datetime,
+    ) -> list[Answer]:
         match answer:
             case Throttled():
                 return self._throttled(connection, claim, answer, now)
             case Refused() if claim.unknown_outcomes == 0:
-                return self._refused(connection, claim, stocks[claim.stock_key], answer, now)
+                return self._refused(connection, claim, stock, answer, now)
             case Refused():
                 # An earlier call of this claim may have granted: a refusal of its replay settles nothing.
                 return self._unknown(connection, claim, Reason.LEQI_REFUSED, _refusal(answer), now)
             case Unknown():
                 return self._unknown(connection, claim, Reason.LEQI_UNREACHABLE, answer.detail, now)
-        message = f"no such answer: {type(answer).__name__}"
-        raise AssertionError(message)
+            case Granted():
+                message = "a grant was checked before"
+                raise AssertionError(message)
 
     def _grant(
         self,
@@ -176,8 +190,7 @@ class Settling:
             return [Answer(self._failed(claim, reason, detail, None, now), Form(claim.form))]
         outcomes = claim.unknown_outcomes + 1
         status = "unresolved" if is_unresolved(outcomes) else claim.status
-        # The chance spreads replays of many workers; nothing secret hangs on it.
-        next_at = now + replay_wait(outcomes, random.random())  # noqa: S311
+        next_at = now + replay_wait(outcomes, self._chance.random())
         self._put_off(connection, claim, status, reason, detail, next_at, unknown_outcomes=outcomes)
         if status == claim.status:
             return []
@@ -216,7 +229,7 @@ class Settling:
             failed_claims=failed_claims,
         )
 
-    def _put_off(  # noqa: PLR0913 -- a claim's own columns
+    def _put_off(
         self,
         connection: Connection,
         claim: Claim,

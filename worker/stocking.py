@@ -44,15 +44,34 @@ class Stocking:
         """Store a good grant as an active range; a manual one has its cursor at the end, for it is split."""
         manual = claim.claim_mode == "manual"
         following = grant.last.sequence + 1 if manual else grant.first.sequence
-        return self._add(connection, claim, key, grant.first, grant.last, following, "active", None, now)
+        return self._add(
+            connection,
+            claim,
+            key,
+            grant.first,
+            grant.last,
+            following=following,
+            status="active",
+            detail=None,
+            now=now,
+        )
 
     def quarantine(self, connection: Connection, claim: Claim, bad: BadGrant, now: datetime) -> GrantedRange | None:
         """Store a bad grant, so that its numbers are seen and never used; None where its extent can't be read."""
         if bad.first is None or bad.last is None:
             return None
         key = StockKey(claim.taxpayer_id, claim.channel_mode, bad.first.year)
-        first = bad.first
-        return self._add(connection, claim, key, first, bad.last, first.sequence, "quarantined", bad.detail, now)
+        return self._add(
+            connection,
+            claim,
+            key,
+            bad.first,
+            bad.last,
+            following=bad.first.sequence,
+            status="quarantined",
+            detail=bad.detail,
+            now=now,
+        )
 
     def split(self, connection: Connection, taxpayer_id: str, stored: GrantedRange) -> None:
         """Split a manual range into its single numbers (拆分)."""
@@ -139,6 +158,7 @@ class Stocking:
         key: StockKey,
         first: InvoiceNumber,
         last: InvoiceNumber,
+        *,
         following: int,
         status: str,
         detail: str | None,

@@ -76,6 +76,6 @@ class TimedWork:
             _log.warning("timed-work-failed", task=task.name, sqlstate=sqlstate(error), constraint=constraint(error))
         except RequestTakenError:
             _log.info("timed-work-overtaken", task=task.name)
-        except Exception:
+        except Exception:  # noqa: BLE001 -- logged whole, and tried again at its next time
             # The one boundary of this thread: a fault in one task must not end the others.
             _log.exception("timed-work-broken", task=task.name)

@@ -1,0 +1,1 @@
+"""Migrations: how a database comes from one version of the schema to the next."""

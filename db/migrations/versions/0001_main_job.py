@@ -145,7 +145,8 @@ def upgrade() -> None:
         sa.Column("calling_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "CASE WHEN status IN ('open', 'unresolved') THEN next_attempt_at IS NOT NULL AND settled_at IS NULL ELSE next_attempt_at IS NULL AND settled_at IS NOT NULL END",
+            "CASE WHEN status IN ('open', 'unresolved') THEN next_attempt_at IS NOT NULL AND settled_at"
+            " IS NULL ELSE next_attempt_at IS NULL AND settled_at IS NOT NULL END",
             name=op.f("ck_claims_goes_on"),
         ),
         sa.CheckConstraint(
@@ -205,7 +206,8 @@ def upgrade() -> None:
         sa.Column("queue_position", sa.BigInteger(), nullable=True),
         sa.Column("waiting_since", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "(status = 'waiting') = (queue_position IS NOT NULL) AND (queue_position IS NULL) = (waiting_since IS NULL)",
+            "(status = 'waiting') = (queue_position IS NOT NULL) AND (queue_position IS NULL) ="
+            " (waiting_since IS NULL)",
             name=op.f("ck_issue_requests_waiting"),
         ),
         sa.CheckConstraint(
@@ -258,7 +260,8 @@ def upgrade() -> None:
         postgresql.ExcludeConstraint(
             (
                 sa.text(
-                    "numrange(prefix::numeric * 100000000000000 + first_sequence, prefix::numeric * 100000000000000 + last_sequence, '[]')"
+                    "numrange(prefix::numeric * 100000000000000 + first_sequence, prefix::numeric *"
+                    " 100000000000000 + last_sequence, '[]')"
                 ),
                 "&&",
             ),
@@ -269,7 +272,8 @@ def upgrade() -> None:
         postgresql.ExcludeConstraint(
             (
                 sa.text(
-                    "numrange(prefix::numeric * 100000000000000 + first_sequence, prefix::numeric * 100000000000000 + last_sequence, '[]')"
+                    "numrange(prefix::numeric * 100000000000000 + first_sequence, prefix::numeric *"
+                    " 100000000000000 + last_sequence, '[]')"
                 ),
                 "&&",
             ),
@@ -287,7 +291,8 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("status <> 'used-up' OR next_sequence = last_sequence + 1", name=op.f("ck_ranges_used_up")),
         sa.CheckConstraint(
-            "status = 'quarantined' OR prefix % 100 = CASE channel_mode WHEN 'self-use' THEN 70 WHEN 'on-behalf' THEN 71 WHEN 'joint' THEN 72 END",
+            "status = 'quarantined' OR prefix % 100 = CASE channel_mode WHEN 'self-use' THEN 70 WHEN"
+            " 'on-behalf' THEN 71 WHEN 'joint' THEN 72 END",
             name=op.f("ck_ranges_channel"),
         ),
         sa.CheckConstraint(
@@ -345,7 +350,8 @@ def upgrade() -> None:
         sa.Column("issue_date", sa.Date(), nullable=True),
         sa.Column("assigned_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "(status = 'assigned') = (issue_request_id IS NOT NULL) AND (issue_request_id IS NULL) = (issue_date IS NULL) AND (issue_request_id IS NULL) = (assigned_at IS NULL)",
+            "(status = 'assigned') = (issue_request_id IS NOT NULL) AND (issue_request_id IS NULL) ="
+            " (issue_date IS NULL) AND (issue_request_id IS NULL) = (assigned_at IS NULL)",
             name=op.f("ck_numbers_assigned"),
         ),
         sa.CheckConstraint("status IN ('available', 'assigned', 'expired')", name=op.f("ck_numbers_status")),
