@@ -55,7 +55,7 @@ def find_claim(connection: Connection, environment: str, taxpayer_id: str, claim
 
 def lock_claim(connection: Connection, environment: str, taxpayer_id: str, claim_id: str) -> Claim:
     """Read a claim that exists, and lock it; its stock must be locked first."""
-    row = connection.execute(
+    found = connection.execute(
         select(*_COLUMNS)
         .where(
             claims.c.taxpayer_id == taxpayer_id,
@@ -63,8 +63,8 @@ def lock_claim(connection: Connection, environment: str, taxpayer_id: str, claim
             claims.c.claim_id == claim_id,
         )
         .with_for_update(),
-    ).one()
-    return Claim(*row)
+    )
+    return Claim(**found.mappings().one())
 
 
 def find_claim_of_serial(
@@ -119,7 +119,7 @@ def undecided_claims(
         .where(claims.c.taxpayer_id == taxpayer_id, claims.c.environment == environment, condition)
         .order_by(claims.c.created_at, claims.c.claim_id),
     )
-    return [Claim(*row) for row in rows]
+    return [Claim(**row) for row in rows.mappings()]
 
 
 def take_turn(
@@ -154,7 +154,8 @@ def take_turn(
         free = min(most, unit.concurrency_limit - _calls_under_way(connection, environment, now))
     if free <= 0:
         return []
-    taken = [Claim(*row) for row in connection.execute(query.limit(free).with_for_update(skip_locked=True))]
+    rows = connection.execute(query.limit(free).with_for_update(skip_locked=True))
+    taken = [Claim(**row) for row in rows.mappings()]
     for claim in taken:
         change_claim(connection, environment, claim, calling_until=until)
     return taken
@@ -215,5 +216,5 @@ def _calls_under_way(connection: Connection, environment: str, now: datetime) ->
 
 
 def _one(connection: Connection, query: "Select[*tuple[Any, ...]]") -> Claim | None:
-    row = connection.execute(query).one_or_none()
-    return None if row is None else Claim(*row)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else Claim(**row)

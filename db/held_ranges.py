@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select, text, update
+from sqlalchemy import Connection, RowMapping, select, text, update
 
 from db.records import GrantedRange, StockKey
 from db.tables import ranges
@@ -79,15 +79,19 @@ def ranges_of_taxpayer(connection: Connection, environment: str, taxpayer_id: st
         .where(ranges.c.taxpayer_id == taxpayer_id, ranges.c.environment == environment)
         .order_by(ranges.c.created_at, ranges.c.prefix, ranges.c.first_sequence),
     )
-    return [_held(row) for row in rows]
+    return [_held(row) for row in rows.mappings()]
 
 
 def find_range(connection: Connection, environment: str, range_id: UUID) -> HeldRange | None:
     """Read one range; None where there is none of this id."""
-    row = connection.execute(
-        select(*_COLUMNS).where(ranges.c.environment == environment, ranges.c.range_id == range_id),
-    ).one_or_none()
-    return None if row is None else _held(row)
+    found = (
+        connection.execute(
+            select(*_COLUMNS).where(ranges.c.environment == environment, ranges.c.range_id == range_id),
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if found is None else _held(found)
 
 
 def active_ranges_before(
@@ -106,7 +110,7 @@ def active_ranges_before(
     )
     if taxpayer_id is not None:
         query = query.where(ranges.c.taxpayer_id == taxpayer_id)
-    return [_held(row) for row in connection.execute(query.limit(most))]
+    return [_held(row) for row in connection.execute(query.limit(most)).mappings()]
 
 
 def expire_range(connection: Connection, environment: str, held: HeldRange, *, now: datetime) -> int | None:
@@ -168,6 +172,7 @@ def _change(connection: Connection, environment: str, held: HeldRange, **columns
     )
 
 
-def _held(row: "Row[tuple[object, ...]]") -> HeldRange:
-    values = tuple(row)
-    return HeldRange(StockKey(*values[:3]), *values[3:])  # type: ignore[arg-type]
+def _held(row: RowMapping) -> HeldRange:
+    columns = dict(row)
+    key = StockKey(*(columns.pop(name) for name in StockKey._fields))
+    return HeldRange(key=key, **columns)
