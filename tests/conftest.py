@@ -1,0 +1,3 @@
+"""Fixtures for all tests: the servers that the tests bring with them."""
+
+pytest_plugins = ("tests.support.fixtures_postgres",)

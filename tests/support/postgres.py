@@ -1,0 +1,271 @@
+"""A PostgreSQL server of the tests' own: nothing of the machine's servers is read, used or touched.
+
+Which one is chosen by `FUMA_TEST_POSTGRES`: `wheel18` (the default: every machine has it as soon as the project is
+installed), `wheel16`, or `system` (the newest under `/usr/lib/postgresql`).
+A shell that waits for the end of its standard input is the leash: when the process that started the server dies,
+however it dies, the pipe closes and the shell ends the server and removes its folder.
+"""
+
+import contextlib
+import itertools
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import psycopg
+
+from db.embedded_account import account_for, give, invocation
+from db.embedded_server import wheel_programs
+from db.engine import open_engine
+from db.migrate import migrate
+
+START_DEADLINE = 60.0
+STOP_DEADLINE = 30.0
+
+#: What a server that lives for a test run needn't do: its data must outlive its own death, not the machine's.
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "unix_socket_directories": "",
+}
+
+#: Ends the server ($0) and removes its folder ($1) as soon as nobody holds the other end of the standard input.
+LEASH = 'read -r _; kill -QUIT "$0"; rm -rf "$1"'
+
+
+class PostgresUnavailableError(RuntimeError):
+    """There is no PostgreSQL of the wanted kind, or it did not come up."""
+
+
+class PrivatePostgres:
+    """One server with its own port, password and folder; a context manager.
+
+    The addresses of its databases stay the same over `kill`, `stop` and `start`, and so does what they hold.
+    """
+
+    def __init__(self) -> None:
+        """Make the folder and an empty server in it; nothing runs yet."""
+        self._programs = _find_programs()
+        self._folder = Path(tempfile.mkdtemp(prefix="fuma-test-postgres-"))
+        # The server's account must pass; what is inside is closed by itself.
+        self._folder.chmod(0o711)
+        self._data = self._folder / "data"
+        self._account = account_for(self._data)
+        self._password = secrets.token_hex(12)
+        self._port = _free_port()
+        self._numbers = itertools.count(1)
+        self._templates: dict[str, str] = {}
+        self._server: psutil.Popen | None = None
+        self._leash: subprocess.Popen[bytes] | None = None
+        self._run_initdb()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1."""
+        return self._port
+
+    @property
+    def password(self) -> str:
+        """What no log line may show."""
+        return self._password
+
+    @property
+    def folder(self) -> Path:
+        """Where its data are."""
+        return self._folder
+
+    @property
+    def process_id(self) -> int:
+        """The running server's."""
+        assert self._server is not None
+        return self._server.pid
+
+    @property
+    def log(self) -> str:
+        """What the server has said so far."""
+        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def url_of(self, database: str) -> str:
+        """Address a database, as the administrator."""
+        return f"postgresql://fuma:{self._password}@127.0.0.1:{self._port}/{database}"
+
+    def new_database(self) -> str:
+        """Make an empty database and give its URL."""
+        return self._create("template1")
+
+    def new_migrated_database(self, environment: str = "sandbox") -> str:
+        """Make a database with the newest schema for an environment and give its URL; migrated once, then copied."""
+        if environment not in self._templates:
+            template = self._create("template1")
+            engine = open_engine(template, application="fuma-test-template")
+            migrate(engine, environment)
+            engine.dispose()
+            self._templates[environment] = template.rsplit("/", 1)[1]
+        return self._create(self._templates[environment])
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database; whoever is connected to it is thrown out."""
+        self._administer(f'DROP DATABASE "{url.rsplit("/", 1)[1]}" WITH (FORCE)')
+
+    def start(self) -> None:
+        """Start the server, for the first time or again with the same data, and wait until it takes connections."""
+        if self._server is not None:
+            return
+        arguments = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
+        for name, value in SETTINGS.items():
+            arguments += ["-c", f"{name}={value}"]
+        how = invocation(self._account, arguments, reaching=(self._data,))
+        with (self._folder / "log").open("ab") as log:
+            self._server = psutil.Popen(
+                how.args,
+                env=how.env,
+                user=how.user,
+                group=how.group,
+                extra_groups=how.extra_groups,
+                cwd=self._data,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._leash = subprocess.Popen(
+            ["/bin/sh", "-c", LEASH, str(self._server.pid), str(self._folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._wait_until_started(self._server)
+
+    def kill(self) -> None:
+        """End the server and its sessions as a power cut would."""
+        if self._server is None:
+            return
+        self._loosen_leash()
+        # Stopped first, so that it makes no new children while they are counted.
+        self._server.suspend()
+        processes = [self._server, *self._server.children(recursive=True)]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=STOP_DEADLINE)
+        self._server = None
+
+    def stop(self) -> None:
+        """End the server in order; sessions are cut. Its data stay for the next `start`."""
+        if self._server is None:
+            return
+        self._loosen_leash()
+        self._server.send_signal(signal.SIGINT)
+        self._server.wait(STOP_DEADLINE)
+        self._server = None
+
+    def remove(self) -> None:
+        """End the server and remove all that it stored."""
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Remove it."""
+        self.remove()
+
+    def _create(self, template: str) -> str:
+        name = f"test_{next(self._numbers)}"
+        self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return self.url_of(name)
+
+    def _administer(self, statement: str) -> None:
+        with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def _loosen_leash(self) -> None:
+        if self._leash is None:
+            return
+        self._leash.kill()
+        self._leash.communicate()
+        self._leash = None
+
+    def _run_initdb(self) -> None:
+        self._data.mkdir(mode=0o700)
+        give(self._data, self._account)
+        password_file = self._folder / "password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self._password, encoding="utf-8")
+        give(password_file, self._account)
+        arguments = [
+            str(self._programs / "initdb"),
+            f"--pgdata={self._data}",
+            f"--pwfile={password_file}",
+            "--username=fuma",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]
+        how = invocation(self._account, arguments, reaching=(self._data, password_file))
+        done = subprocess.run(
+            how.args,
+            env=how.env,
+            user=how.user,
+            group=how.group,
+            extra_groups=how.extra_groups,
+            cwd=self._data,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            shutil.rmtree(self._folder)
+            raise PostgresUnavailableError(done.stderr)
+
+    def _wait_until_started(self, server: psutil.Popen) -> None:
+        deadline = time.monotonic() + START_DEADLINE
+        while True:
+            try:
+                psycopg.connect(self.url_of("postgres"), connect_timeout=5).close()
+            except psycopg.OperationalError as refusal:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise PostgresUnavailableError(self.log) from refusal
+                time.sleep(0.02)
+            else:
+                return
+
+
+def _find_programs() -> Path:
+    wanted = os.environ.get("FUMA_TEST_POSTGRES", "wheel18")
+    match wanted:
+        case "wheel16" | "wheel18":
+            return wheel_programs(wanted.removeprefix("wheel"))
+        case "system":
+            found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+            if not found:
+                message = "FUMA_TEST_POSTGRES=system, but there is no /usr/lib/postgresql/*/bin/postgres"
+                raise PostgresUnavailableError(message)
+            return max(found, key=lambda folder: int(folder.parent.name))
+        case _:
+            message = f"FUMA_TEST_POSTGRES must be wheel16, wheel18 or system, not {wanted!r}"
+            raise PostgresUnavailableError(message)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
