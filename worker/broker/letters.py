@@ -1,55 +1,20 @@
-"""Dead letters: how one is written when a message can't be read, and what can be told of one that lies there.
-
-Source: the contract, "Dead letters".
-"""
+"""What can be told of a dead letter by its headers. Source: the contract, "Dead letters"."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from schemas.reasons import Reason
-from schemas.topics import CONSUMED, Topic, queue_name
+from schemas.topics import CONSUMED, queue_name
 from worker.broker.parcel import Parcel
-from worker.broker.port import Delivery, Message
-from worker.broker.publication import LONGEST_HEADERS
-from worker.broker.topology import DEAD_EXCHANGE
 
 REASON_HEADER = "x-fuma-reason"
 DETAIL_HEADER = "x-fuma-detail"
 TOPIC_HEADER = "x-fuma-topic"
 AT_HEADER = "x-fuma-at"
 
-_LONGEST_DETAIL = 1_000
-#: Of a message in CloudEvents' binary form the attributes are in the headers: without them the body says too little.
-_ATTRIBUTE_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
 #: What brokers and we add on the way; a letter goes back without it.
 _ADDED_PREFIXES = ("x-fuma-", "x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-opt-")
-
-
-def dead_letter(
-    delivery: Delivery,
-    topic: Topic,
-    reason: Reason,
-    detail: str,
-    at: datetime,
-) -> Message:
-    """Write the letter for a whole message that can't be read: its body unchanged, with its reason.
-
-    `at` is an aware time. Headers other than CloudEvents attributes are left behind, and the attributes too where
-    they are too long to be carried.
-    """
-    return _letter(
-        delivery.body,
-        delivery.content_type or "application/octet-stream",
-        {**_attributes(delivery.headers), **_headers(topic, reason, detail, at)},
-        delivery.message_id,
-        delivery.content_encoding,
-    )
-
-
-def dead_element(body: bytes, content_type: str, topic: Topic, reason: Reason, detail: str, at: datetime) -> Message:
-    """Write the letter for one bad element of a readable batch, given as the structured message that it makes."""
-    return _letter(body, content_type, _headers(topic, reason, detail, at), None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,43 +63,6 @@ def as_it_was(parcel: Parcel) -> Parcel:
         headers={name: value for name, value in parcel.headers.items() if not name.lower().startswith(_ADDED_PREFIXES)},
         message_id=parcel.message_id,
     )
-
-
-def _letter(
-    body: bytes,
-    content_type: str,
-    headers: Mapping[str, str | int],
-    message_id: str | None,
-    content_encoding: str | None,
-) -> Message:
-    return Message(
-        exchange=DEAD_EXCHANGE,
-        routing_key=str(headers[TOPIC_HEADER]),
-        body=body,
-        content_type=content_type,
-        headers=headers,
-        message_id=message_id,
-        content_encoding=content_encoding,
-    )
-
-
-def _headers(topic: Topic, reason: Reason, detail: str, at: datetime) -> dict[str, str | int]:
-    return {
-        REASON_HEADER: reason.value,
-        DETAIL_HEADER: detail.encode("utf-8", "replace").decode()[:_LONGEST_DETAIL],
-        TOPIC_HEADER: topic.value,
-        AT_HEADER: at.isoformat(),
-    }
-
-
-def _attributes(headers: Mapping[str, object]) -> dict[str, str | int]:
-    attributes = {
-        name: value
-        for name, value in headers.items()
-        if name.startswith(_ATTRIBUTE_PREFIXES) and isinstance(value, str | int)
-    }
-    longest = sum(len(name) + len(str(value)) for name, value in attributes.items()) * 4
-    return attributes if longest < LONGEST_HEADERS // 2 else {}
 
 
 def _first_death(headers: Mapping[str, object]) -> Mapping[str, object]:

@@ -27,9 +27,7 @@ from worker.broker.publication import require_publishable
 class MemoryLack(Enum):
     """What RabbitMQ does and this broker doesn't."""
 
-    #: What is in it ends with the process: "confirmed" means "in the queue".
-    DURABILITY = "durability"
-    #: Other processes can't reach it.
+    #: Other processes can't reach it, and what is in it ends with the process: "confirmed" means "in the queue".
     OTHER_PROCESSES = "other-processes"
     #: A delivery that comes back again and again is never moved to the dead letters.
     DELIVERY_LIMIT = "delivery-limit"

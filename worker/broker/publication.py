@@ -76,6 +76,24 @@ def require_publishable(message: Message) -> None:
         _require_carriable(message.headers)
 
 
+def carriable(headers: Mapping[str, object]) -> dict[str, str | int]:
+    """Give what of a received message's headers a new message may take along: texts and integers, half a frame of them.
+
+    A message that came in with a frame full of headers can't go on with ours added: its sender would have broken the
+    channel for everybody else's messages.
+    """
+    taken: dict[str, str | int] = {}
+    room = LONGEST_HEADERS // 2
+    for name, value in headers.items():
+        if not isinstance(value, str | int):
+            continue
+        room -= len(name.encode()) + len(str(value).encode()) + _PER_HEADER
+        if room < 0:
+            break
+        taken[name] = value
+    return taken
+
+
 def _require_carriable(headers: Mapping[str, str | int]) -> None:
     size = 0
     for name, value in headers.items():

@@ -270,10 +270,12 @@ class _Flight:
         return False
 
     def mark_returned(self, tag: int | None, message_id: str | None) -> None:
-        if tag is None and message_id is not None:
-            tag = self._tag_of_id.get(message_id)
-        if tag is not None:
+        """Note which message came back. Our header counts only where we set it: messages may bring one along."""
+        numbered = None if tag is None else self._by_tag.get(tag)
+        if tag is not None and numbered is not None and numbered[2] is None:
             self._returned.add(tag)
+        elif message_id in self._tag_of_id:
+            self._returned.add(self._tag_of_id[message_id])
 
     def take(self, tag: int, multiple: bool) -> list[tuple[Publication, int, bool]]:  # noqa: FBT001  # AMQP's own pair
         """Remove one message, or all up to it; tell of each whether it was returned."""
