@@ -1,0 +1,202 @@
+"""Rows for tests of what reads them: put in directly, through the constraints, without the worker."""
+
+from datetime import UTC, date, datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Table, insert
+
+from db.tables import channels, claims, issue_requests, numbers, organizations, outbox, ranges, stocks
+
+TAXPAYER = "91350100M000100Y43"
+OTHER_TAXPAYER = "91110000101623741K"
+NOW = datetime(2026, 6, 15, 4, 0, tzinfo=UTC)
+TODAY = date(2026, 6, 15)
+
+_DIGITS = {"self-use": 70, "on-behalf": 71, "joint": 72}
+
+
+def prefix_of(year: int, channel_mode: str) -> int:
+    """Digits 1-6 of a number of region 44."""
+    return year % 100 * 10_000 + 4400 + _DIGITS[channel_mode]
+
+
+class Ledger:
+    """Puts rows of one environment into the database; whatever isn't said is something ordinary."""
+
+    def __init__(self, connection: Connection, environment: str = "sandbox") -> None:
+        """Write by this connection; whoever made it commits."""
+        self.connection = connection
+        self.environment = environment
+        self._positions = 0
+
+    def channel(self, taxpayer_id: str = TAXPAYER, channel_mode: str = "self-use") -> None:
+        """A channel with an ordinary policy."""
+        self._put(
+            channels,
+            taxpayer_id=taxpayer_id,
+            channel_mode=channel_mode,
+            using_unit_id="U1",
+            automatic_claims=True,
+            claim_quantity=1000,
+            claim_sizing="fixed",
+            low_threshold=0.2,
+        )
+
+    def organization(self, code: str, taxpayer_id: str = TAXPAYER, channel_mode: str = "self-use") -> None:
+        """An organisation on a channel that exists."""
+        self._put(
+            organizations,
+            taxpayer_id=taxpayer_id,
+            code=code,
+            name=f"organisation {code}",
+            channel_mode=channel_mode,
+            created_at=NOW,
+        )
+
+    def stock(
+        self,
+        taxpayer_id: str = TAXPAYER,
+        channel_mode: str = "self-use",
+        year: int = 2026,
+        *,
+        level: str = "ok",
+    ) -> None:
+        """A stock."""
+        self._put(
+            stocks,
+            taxpayer_id=taxpayer_id,
+            channel_mode=channel_mode,
+            year=year,
+            level=level,
+            exhausted_at=NOW if level == "exhausted" else None,
+        )
+
+    def claim(self, claim_id: str, *, status: str = "granted", taxpayer_id: str = TAXPAYER, **said: object) -> None:
+        """A claim for a stock that exists; automatic and of 100 numbers."""
+        settled = status not in {"open", "unresolved"}
+        values: dict[str, object] = {
+            "claim_mode": "automatic",
+            "organization": None,
+            "channel_mode": "self-use",
+            "year": 2026,
+            "quantity": 100,
+            "using_unit_id": "U1",
+            "business_serial": f"serial of {claim_id}",
+            "form": "single",
+            "created_at": NOW,
+            "next_attempt_at": None if settled else NOW,
+            "settled_at": NOW if settled else None,
+        }
+        self._put(claims, taxpayer_id=taxpayer_id, claim_id=claim_id, status=status, **(values | said))
+
+    def range(
+        self,
+        first: int,
+        *,
+        taken: int = 0,
+        quantity: int = 100,
+        claim_id: str | None = None,
+        taxpayer_id: str = TAXPAYER,
+        channel_mode: str = "self-use",
+        year: int = 2026,
+        **said: object,
+    ) -> UUID:
+        """A range whose first `taken` numbers lie behind its cursor, without their rows."""
+        range_id = uuid4()
+        values: dict[str, object] = {
+            "claim_mode": "automatic",
+            "status": "active",
+            "organization": None,
+            "created_at": NOW,
+        }
+        self._put(
+            ranges,
+            taxpayer_id=taxpayer_id,
+            range_id=range_id,
+            channel_mode=channel_mode,
+            year=year,
+            prefix=prefix_of(year, channel_mode),
+            first_sequence=first,
+            last_sequence=first + quantity - 1,
+            next_sequence=first + taken,
+            claim_id=claim_id,
+            **(values | said),
+        )
+        return range_id
+
+    def request(
+        self,
+        issue_request_id: str,
+        organization: str,
+        *,
+        status: str = "assigned",
+        taxpayer_id: str = TAXPAYER,
+        **said: object,
+    ) -> None:
+        """An issue request of an organisation that exists."""
+        self._positions += 1
+        waits = status == "waiting"
+        values: dict[str, object] = {
+            "issue_date": TODAY,
+            "kind": "blue",
+            "channel_mode": "self-use",
+            "form": "single",
+            "queue_position": self._positions if waits else None,
+            "waiting_since": NOW if waits else None,
+        }
+        self._put(
+            issue_requests,
+            taxpayer_id=taxpayer_id,
+            issue_request_id=issue_request_id,
+            organization=organization,
+            status=status,
+            **(values | said),
+        )
+
+    def number(  # noqa: PLR0913 -- each is what some test is about
+        self,
+        range_id: UUID,
+        first: int,
+        sequence: int,
+        issue_request_id: str | None = None,
+        *,
+        quantity: int = 100,
+        taxpayer_id: str = TAXPAYER,
+        channel_mode: str = "self-use",
+        year: int = 2026,
+        **said: object,
+    ) -> None:
+        """A number of a range that begins at `first`: assigned where it has a request, else available."""
+        assigned = issue_request_id is not None
+        values: dict[str, object] = {
+            "status": "assigned" if assigned else "available",
+            "issue_date": TODAY.replace(year=year) if assigned else None,
+            "assigned_at": NOW if assigned else None,
+        }
+        self._put(
+            numbers,
+            taxpayer_id=taxpayer_id,
+            prefix=prefix_of(year, channel_mode),
+            sequence=sequence,
+            range_id=range_id,
+            range_first=first,
+            range_last=first + quantity - 1,
+            issue_request_id=issue_request_id,
+            **(values | said),
+        )
+
+    def message(self, publish_after: datetime = NOW) -> None:
+        """A message in the outbox."""
+        self.connection.execute(
+            insert(outbox).values(
+                message_id=str(uuid4()),
+                routing_key="number-assigned",
+                content_type="application/cloudevents+json",
+                events=1,
+                body=b"{}",
+                publish_after=publish_after,
+            ),
+        )
+
+    def _put(self, table: Table, **values: object) -> None:
+        self.connection.execute(insert(table).values(environment=self.environment, **values))
