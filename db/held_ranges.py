@@ -9,16 +9,18 @@ from sqlalchemy import Connection, RowMapping, select, text, update
 from db.records import GrantedRange, StockKey
 from db.tables import ranges
 
-_EXPIRE = text("""
+_END = text("""
     WITH gone AS (
-        UPDATE ranges SET status = 'expired', closed_at = :now
+        UPDATE ranges SET status = :status, closed_at = :now, detail = coalesce(:detail, detail)
         WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND range_id = :range_id
-          AND status = 'active'
+          AND status IN ('active', 'used-up')
         RETURNING last_sequence - next_sequence + 1 AS untouched
     ), numbers_gone AS (
-        UPDATE numbers SET status = 'expired'
+        UPDATE numbers
+        SET status = 'expired', bound_to = NULL, step = step + 1, changed_at = :now, changed_by = :message,
+            requested_by = :requested_by, event_id = :event_id
         WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND range_id = :range_id
-          AND status = 'available'
+          AND status IN ('available', 'bound')
         RETURNING 1
     )
     SELECT gone.untouched + (SELECT count(*) FROM numbers_gone) FROM gone
@@ -113,11 +115,30 @@ def active_ranges_before(
     return [_held(row) for row in connection.execute(query.limit(most)).mappings()]
 
 
-def expire_range(connection: Connection, environment: str, held: HeldRange, *, now: datetime) -> int | None:
-    """Expire an active range with its numbers that nobody holds; gives their count, None where it is not active."""
+def end_range(  # noqa: PLR0913 -- what the history keeps of a change
+    connection: Connection,
+    environment: str,
+    held: HeldRange,
+    status: str,
+    *,
+    now: datetime,
+    message: str,
+    event_id: UUID,
+    requested_by: str | None = None,
+    detail: str | None = None,
+) -> int | None:
+    """End a range as expired or retired, with its numbers that nobody holds: untouched, available and bound ones.
+
+    Gives their count, None where the range is neither active nor used up.
+    """
     row = connection.execute(
-        _EXPIRE,
+        _END,
         {
+            "status": status,
+            "message": message,
+            "event_id": event_id,
+            "requested_by": requested_by,
+            "detail": detail,
             "taxpayer_id": held.key.taxpayer_id,
             "environment": environment,
             "range_id": held.range_id,

@@ -9,13 +9,14 @@ from sqlalchemy import Connection, text
 from db.records import KnownRequest, RequestKey, StockKey, WaitingRequest
 
 _FIND = text("""
-    SELECT r.taxpayer_id, r.issue_request_id, r.organization, r.issue_date, r.kind, r.status,
-           n.prefix, n.sequence, n.range_id, g.claim_mode, n.assigned_at
+    SELECT r.taxpayer_id, r.issue_request_id, r.organization, r.issue_date, r.kind, r.named_number, r.status,
+           r.closed_because, n.prefix, n.sequence, n.range_id, g.claim_mode, n.assigned_at, n.event_id, n.changed_by
     FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:ids AS text[])) AS k (taxpayer_id, issue_request_id)
     JOIN issue_requests AS r
       ON r.taxpayer_id = k.taxpayer_id AND r.environment = :environment AND r.issue_request_id = k.issue_request_id
     LEFT JOIN numbers AS n
-      ON n.taxpayer_id = k.taxpayer_id AND n.environment = :environment AND n.issue_request_id = k.issue_request_id
+      ON n.taxpayer_id = k.taxpayer_id AND n.environment = :environment
+     AND coalesce(n.issue_request_id, n.bound_to) = k.issue_request_id AND n.issue_request_id IS NOT NULL
     LEFT JOIN ranges AS g
       ON g.taxpayer_id = n.taxpayer_id AND g.environment = n.environment AND g.range_id = n.range_id
 """)
@@ -23,28 +24,29 @@ _FIND = text("""
 # A closed request that is asked again is judged anew: its row is taken over.
 _ADD = text("""
     INSERT INTO issue_requests AS r (taxpayer_id, environment, issue_request_id, organization, issue_date, kind,
-        channel_mode, status, form, traceparent, queue_position, waiting_since)
+        named_number, channel_mode, status, form, message, traceparent, queue_position, waiting_since)
     SELECT v.taxpayer_id, :environment, v.issue_request_id, v.organization, v.issue_date, v.kind,
-        v.channel_mode, v.status, v.form, v.traceparent,
+        v.named_number, v.channel_mode, v.status, v.form, v.message, v.traceparent,
         CASE WHEN v.status = 'waiting' THEN nextval('queue_positions') END,
         CASE WHEN v.status = 'waiting' THEN CAST(:now AS timestamptz) END
     FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:ids AS text[]), CAST(:organizations AS text[]),
-        CAST(:issue_dates AS date[]), CAST(:kinds AS text[]), CAST(:channel_modes AS text[]),
-        CAST(:statuses AS text[]), CAST(:forms AS text[]), CAST(:traceparents AS text[]))
+        CAST(:issue_dates AS date[]), CAST(:kinds AS text[]), CAST(:named_numbers AS text[]),
+        CAST(:channel_modes AS text[]), CAST(:statuses AS text[]), CAST(:forms AS text[]),
+        CAST(:messages AS text[]), CAST(:traceparents AS text[]))
         WITH ORDINALITY
-        AS v (taxpayer_id, issue_request_id, organization, issue_date, kind, channel_mode, status, form, traceparent,
-              position)
+        AS v (taxpayer_id, issue_request_id, organization, issue_date, kind, named_number, channel_mode, status, form,
+              message, traceparent, position)
     ORDER BY v.position
     ON CONFLICT (taxpayer_id, environment, issue_request_id) DO UPDATE
     SET organization = excluded.organization, issue_date = excluded.issue_date, kind = excluded.kind,
-        channel_mode = excluded.channel_mode, status = excluded.status, form = excluded.form,
-        traceparent = excluded.traceparent, queue_position = excluded.queue_position,
+        named_number = excluded.named_number, channel_mode = excluded.channel_mode, status = excluded.status,
+        closed_because = NULL, form = excluded.form, message = excluded.message, traceparent = excluded.traceparent, queue_position = excluded.queue_position,
         waiting_since = excluded.waiting_since
     WHERE r.status = 'closed'
 """)
 
 _WAITING = text("""
-    SELECT taxpayer_id, issue_request_id, organization, channel_mode, issue_date, kind, form, traceparent
+    SELECT taxpayer_id, issue_request_id, organization, channel_mode, issue_date, kind, form, message, traceparent
     FROM issue_requests
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode
       AND EXTRACT(year FROM issue_date) = :year AND status = 'waiting'
@@ -65,8 +67,8 @@ _SERVE = text("""
 """)
 
 _CLOSE = text("""
-    UPDATE issue_requests SET status = 'closed', queue_position = NULL, waiting_since = NULL
-    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND status = 'waiting'
+    UPDATE issue_requests SET status = 'closed', closed_because = :because, queue_position = NULL, waiting_since = NULL
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND status = :status
       AND issue_request_id = ANY(CAST(:ids AS text[]))
 """)
 
@@ -78,7 +80,7 @@ _OVERDUE = text("""
 """)
 
 _OVERDUE_OF_STOCK = text("""
-    SELECT taxpayer_id, issue_request_id, organization, channel_mode, issue_date, kind, form, traceparent
+    SELECT taxpayer_id, issue_request_id, organization, channel_mode, issue_date, kind, form, message, traceparent
     FROM issue_requests
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode
       AND EXTRACT(year FROM issue_date) = :year AND status = 'waiting' AND waiting_since < :before
@@ -87,10 +89,27 @@ _OVERDUE_OF_STOCK = text("""
 """)
 
 _FIND_WAITING = text("""
-    SELECT taxpayer_id, issue_request_id, organization, channel_mode, issue_date, kind, form, traceparent
+    SELECT taxpayer_id, issue_request_id, organization, channel_mode, issue_date, kind, form, message, traceparent
     FROM issue_requests
     WHERE environment = :environment AND issue_request_id = :issue_request_id AND status = 'waiting'
       AND (CAST(:taxpayer_id AS text) IS NULL OR taxpayer_id = :taxpayer_id)
+""")
+
+
+_REMEMBER = text("""
+    INSERT INTO answered_messages (taxpayer_id, environment, issue_request_id, message)
+    SELECT v.taxpayer_id, :environment, v.issue_request_id, v.message
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:ids AS text[]), CAST(:messages AS text[]))
+        AS v (taxpayer_id, issue_request_id, message)
+    ORDER BY v.taxpayer_id, v.issue_request_id, v.message
+    ON CONFLICT DO NOTHING
+""")
+
+_REMEMBERED = text("""
+    SELECT m.taxpayer_id, m.issue_request_id, m.message
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:ids AS text[])) AS k (taxpayer_id, issue_request_id)
+    JOIN answered_messages AS m USING (taxpayer_id, issue_request_id)
+    WHERE m.environment = :environment
 """)
 
 
@@ -102,9 +121,11 @@ class NewRequest(NamedTuple):
     organization: str
     issue_date: date
     kind: str
+    named_number: str | None
     channel_mode: str
     status: str
     form: str
+    message: str | None
     traceparent: str | None
 
 
@@ -153,10 +174,12 @@ def add_requests(
             "organizations": list(columns[2]),
             "issue_dates": list(columns[3]),
             "kinds": list(columns[4]),
-            "channel_modes": list(columns[5]),
-            "statuses": list(columns[6]),
-            "forms": list(columns[7]),
-            "traceparents": list(columns[8]),
+            "named_numbers": list(columns[5]),
+            "channel_modes": list(columns[6]),
+            "statuses": list(columns[7]),
+            "forms": list(columns[8]),
+            "messages": list(columns[9]),
+            "traceparents": list(columns[10]),
         },
     )
     if stored.rowcount != len(requests):
@@ -181,9 +204,26 @@ def serve_requests(connection: Connection, environment: str, taxpayer_id: str, i
         raise RequestTakenError
 
 
-def close_requests(connection: Connection, environment: str, taxpayer_id: str, ids: Sequence[str]) -> None:
-    """End waiting requests of one taxpayer without a number; asked again, they are judged anew."""
-    closed = connection.execute(_CLOSE, {"taxpayer_id": taxpayer_id, "environment": environment, "ids": list(ids)})
+def close_requests(
+    connection: Connection,
+    environment: str,
+    taxpayer_id: str,
+    ids: Sequence[str],
+    *,
+    status: str = "waiting",
+    because: str,
+) -> None:
+    """End requests of one taxpayer that wait, or that lost their number; asked again, they are judged anew."""
+    closed = connection.execute(
+        _CLOSE,
+        {
+            "taxpayer_id": taxpayer_id,
+            "environment": environment,
+            "ids": list(ids),
+            "status": status,
+            "because": because,
+        },
+    )
     if closed.rowcount != len(ids):
         raise RequestTakenError
 
@@ -228,6 +268,43 @@ def find_waiting(
         {"environment": environment, "issue_request_id": issue_request_id, "taxpayer_id": taxpayer_id},
     )
     return [_waiting(row) for row in rows]
+
+
+def remember_messages(
+    connection: Connection,
+    environment: str,
+    messages: Sequence[tuple[RequestKey, str]],
+) -> None:
+    """Remember that these messages were answered: once the number is released, a late copy gets no new one."""
+    if messages:
+        connection.execute(
+            _REMEMBER,
+            {
+                "environment": environment,
+                "taxpayer_ids": [key.taxpayer_id for key, _ in messages],
+                "ids": [key.issue_request_id for key, _ in messages],
+                "messages": [message for _, message in messages],
+            },
+        )
+
+
+def remembered_messages(
+    connection: Connection,
+    environment: str,
+    keys: Collection[RequestKey],
+) -> set[tuple[RequestKey, str]]:
+    """Read the messages that were answered with a number of these requests."""
+    if not keys:
+        return set()
+    rows = connection.execute(
+        _REMEMBERED,
+        {
+            "environment": environment,
+            "taxpayer_ids": [key.taxpayer_id for key in keys],
+            "ids": [key.issue_request_id for key in keys],
+        },
+    )
+    return {(RequestKey(row[0], row[1]), row[2]) for row in rows}
 
 
 def _waiting(row: Sequence[object]) -> WaitingRequest:

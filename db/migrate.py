@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from db.fence import present_identity
 from db.tables import deployment
 
 #: Two `fuma migrate` at once: the second waits for the first. The number means nothing, it only must be the same.
@@ -32,7 +33,9 @@ def migrate(engine: Engine, environment: str) -> None:
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "head")
         connection.execute(
-            insert(deployment).values(environment=environment, recorded_at=func.now()).on_conflict_do_nothing(),
+            insert(deployment)
+            .values(environment=environment, recorded_at=func.now(), identity=present_identity(connection))
+            .on_conflict_do_nothing(),
         )
         _check_environment(connection, environment)
 

@@ -1,77 +1,332 @@
-"""Numbers: a row each, from the moment that they are assigned or split off a manual range."""
+"""Numbers: a row each, from the moment that they are assigned or split off a manual range, with their present state.
 
-from collections.abc import Sequence
+The state before each change is kept by the database itself (`db.guards`).
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
+
+from db.records import NamedNumber, RequestKey, StockKey, TakenNumber
 
 _ADD_ASSIGNED = text("""
     INSERT INTO numbers (taxpayer_id, environment, prefix, sequence, range_id, range_first, range_last,
-        status, issue_request_id, issue_date, assigned_at)
+        status, issue_request_id, issue_date, assigned_at, changed_at, changed_by, event_id)
     SELECT v.taxpayer_id, :environment, v.prefix, v.sequence, v.range_id, v.range_first, v.range_last,
-        'assigned', v.issue_request_id, v.issue_date, :now
+        'assigned', v.issue_request_id, v.issue_date, :now, :now, v.message, v.event_id
     FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:prefixes AS integer[]), CAST(:sequences AS bigint[]),
         CAST(:range_ids AS uuid[]), CAST(:range_firsts AS bigint[]), CAST(:range_lasts AS bigint[]),
-        CAST(:ids AS text[]), CAST(:issue_dates AS date[]))
-        AS v (taxpayer_id, prefix, sequence, range_id, range_first, range_last, issue_request_id, issue_date)
+        CAST(:ids AS text[]), CAST(:issue_dates AS date[]), CAST(:messages AS text[]), CAST(:event_ids AS uuid[]))
+        AS v (taxpayer_id, prefix, sequence, range_id, range_first, range_last, issue_request_id, issue_date,
+              message, event_id)
+""")
+
+_ASSIGN_STORED = text("""
+    UPDATE numbers AS n
+    SET status = 'assigned', issue_request_id = v.issue_request_id, bound_to = NULL, issue_date = v.issue_date,
+        assigned_at = :now, step = v.step, changed_at = :now, changed_by = v.message, requested_by = NULL,
+        event_id = v.event_id
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:prefixes AS integer[]), CAST(:sequences AS bigint[]),
+        CAST(:steps AS smallint[]), CAST(:ids AS text[]), CAST(:issue_dates AS date[]), CAST(:messages AS text[]),
+        CAST(:event_ids AS uuid[]))
+        AS v (taxpayer_id, prefix, sequence, step, issue_request_id, issue_date, message, event_id)
+    WHERE n.taxpayer_id = v.taxpayer_id AND n.environment = :environment
+      AND n.prefix = v.prefix AND n.sequence = v.sequence AND n.step = v.step - 1
+""")
+
+_POOLED = text("""
+    SELECT r.taxpayer_id, r.channel_mode, r.year,
+           n.range_id, n.prefix, n.sequence, n.range_first, n.range_last, r.claim_mode, n.step + 1
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:channel_modes AS text[]), CAST(:years AS smallint[]))
+        AS k (taxpayer_id, channel_mode, year)
+    JOIN ranges AS r USING (taxpayer_id, channel_mode, year)
+    JOIN numbers AS n
+      ON n.taxpayer_id = r.taxpayer_id AND n.environment = r.environment AND n.range_id = r.range_id
+     AND n.status = 'available'
+    WHERE r.environment = :environment AND r.status = 'active' AND r.claim_mode = 'automatic'
+    ORDER BY n.taxpayer_id, n.prefix, n.sequence
+""")
+
+_NAMED = """
+    SELECT n.taxpayer_id, r.year, r.channel_mode, n.status, coalesce(n.issue_request_id, n.bound_to) AS holder,
+           r.status AS range_status, n.range_id, n.prefix, n.sequence, n.range_first, n.range_last, r.claim_mode,
+           n.step + 1 AS following_step
+    FROM numbers AS n
+    JOIN ranges AS r USING (taxpayer_id, environment, range_id)
+"""
+
+_BOUND = text(f"""
+    {_NAMED}
+    JOIN unnest(CAST(:taxpayer_ids AS text[]), CAST(:ids AS text[])) AS k (taxpayer_id, issue_request_id)
+      ON n.taxpayer_id = k.taxpayer_id AND coalesce(n.issue_request_id, n.bound_to) = k.issue_request_id
+    WHERE n.environment = :environment AND n.bound_to IS NOT NULL AND n.status = 'bound'
+      AND (n.issue_request_id IS NOT NULL OR n.bound_to IS NOT NULL)
+""")
+
+_FIND = text(f"""
+    {_NAMED}
+    JOIN unnest(CAST(:taxpayer_ids AS text[]), CAST(:prefixes AS integer[]), CAST(:sequences AS bigint[]))
+        AS k (taxpayer_id, prefix, sequence)
+      ON n.taxpayer_id = k.taxpayer_id AND n.prefix = k.prefix AND n.sequence = k.sequence
+    WHERE n.environment = :environment
+""")
+
+_OWNERS = text("""
+    SELECT k.prefix, k.sequence, r.taxpayer_id
+    FROM unnest(CAST(:prefixes AS integer[]), CAST(:sequences AS bigint[])) AS k (prefix, sequence)
+    JOIN ranges AS r ON r.prefix = k.prefix AND k.sequence BETWEEN r.first_sequence AND r.last_sequence
+    WHERE r.environment = :environment AND r.status <> 'quarantined'
+""")
+
+_CHANGE = text("""
+    UPDATE numbers
+    SET status = :status, bound_to = :bound_to,
+        issue_request_id = CASE WHEN :keeps_holder THEN issue_request_id END,
+        issue_date = CASE WHEN :keeps_holder THEN issue_date END,
+        assigned_at = CASE WHEN :keeps_holder THEN assigned_at END,
+        step = :step, changed_at = :now, changed_by = :message, requested_by = :requested_by, event_id = :event_id
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND prefix = :prefix AND sequence = :sequence
+      AND step = :step - 1
 """)
 
 _SPLIT_RANGE = text("""
-    INSERT INTO numbers (taxpayer_id, environment, prefix, sequence, range_id, range_first, range_last, status)
+    INSERT INTO numbers (taxpayer_id, environment, prefix, sequence, range_id, range_first, range_last, status,
+        changed_at, changed_by, requested_by, event_id)
     SELECT taxpayer_id, environment, prefix, generate_series(first_sequence, last_sequence),
-        range_id, first_sequence, last_sequence, 'available'
+        range_id, first_sequence, last_sequence, 'available', :now, :message, :requested_by, :event_id
     FROM ranges
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND range_id = :range_id
 """)
 
+_HOLDERS = ("assigned", "held", "used")
+
+
+class ChangedMeanwhileError(Exception):
+    """Another transaction changed one of these numbers meanwhile; the same work done again sees it."""
+
 
 class AssignedNumber(NamedTuple):
-    """A number taken from a range, for one issue request."""
+    """A number given to an issue request, with the message that asked and the event that tells."""
 
     taxpayer_id: str
-    prefix: int
-    sequence: int
-    range_id: UUID
-    range_first: int
-    range_last: int
+    taken: TakenNumber
     issue_request_id: str
     issue_date: date
+    message: str
+    event_id: UUID
 
 
-def add_assigned_numbers(
+def assign_numbers(
     connection: Connection,
     environment: str,
     numbers: Sequence[AssignedNumber],
     *,
     now: datetime,
 ) -> None:
-    """Store the numbers just taken; a number or a request that stands already is refused by its key."""
-    if not numbers:
-        return
-    columns = list(zip(*numbers, strict=True))
-    connection.execute(
-        _ADD_ASSIGNED,
+    """Store that requests hold these numbers now; a number or a request that stands already is refused by its key.
+
+    Raises `ChangedMeanwhileError` where a stored number is not as it was read.
+    """
+    fresh = [number for number in numbers if number.taken.is_fresh]
+    if fresh:
+        extents = [number.taken for number in fresh]
+        connection.execute(
+            _ADD_ASSIGNED,
+            {
+                **_assignments(environment, fresh, now),
+                "range_ids": [taken.range_id for taken in extents],
+                "range_firsts": [taken.range_first for taken in extents],
+                "range_lasts": [taken.range_last for taken in extents],
+            },
+        )
+    stored = [number for number in numbers if not number.taken.is_fresh]
+    if stored:
+        changed = connection.execute(
+            _ASSIGN_STORED,
+            {**_assignments(environment, stored, now), "steps": [number.taken.step for number in stored]},
+        )
+        if changed.rowcount != len(stored):
+            raise ChangedMeanwhileError
+
+
+def pooled_numbers(
+    connection: Connection,
+    environment: str,
+    keys: Collection[StockKey],
+) -> Mapping[StockKey, list[TakenNumber]]:
+    """Read the released numbers of these locked stocks; they are taken before a range's cursor moves on."""
+    found: dict[StockKey, list[TakenNumber]] = defaultdict(list)
+    if keys:
+        ordered = sorted(keys)
+        rows = connection.execute(
+            _POOLED,
+            {
+                "environment": environment,
+                "taxpayer_ids": [key.taxpayer_id for key in ordered],
+                "channel_modes": [key.channel_mode for key in ordered],
+                "years": [key.year for key in ordered],
+            },
+        )
+        for row in rows:
+            found[StockKey(row[0], row[1], row[2])].append(TakenNumber(*row[3:]))
+    return found
+
+
+def bound_numbers(
+    connection: Connection,
+    environment: str,
+    keys: Collection[RequestKey],
+) -> dict[RequestKey, NamedNumber]:
+    """Read the numbers that are bound to these requests."""
+    rows = connection.execute(
+        _BOUND,
         {
             "environment": environment,
-            "now": now,
-            "taxpayer_ids": list(columns[0]),
-            "prefixes": list(columns[1]),
-            "sequences": list(columns[2]),
-            "range_ids": list(columns[3]),
-            "range_firsts": list(columns[4]),
-            "range_lasts": list(columns[5]),
-            "ids": list(columns[6]),
-            "issue_dates": list(columns[7]),
+            "taxpayer_ids": [key.taxpayer_id for key in keys],
+            "ids": [key.issue_request_id for key in keys],
         },
     )
+    found = [_named(row) for row in rows.mappings()]
+    return {RequestKey(number.taxpayer_id, number.holder or ""): number for number in found}
 
 
-def split_range(connection: Connection, environment: str, taxpayer_id: str, range_id: UUID) -> int:
+def find_numbers(
+    connection: Connection,
+    environment: str,
+    numbers: Collection[tuple[str, int, int]],
+) -> dict[tuple[str, int, int], NamedNumber]:
+    """Read numbers by taxpayer, prefix and sequence; one without a row is left out."""
+    if not numbers:
+        return {}
+    rows = connection.execute(
+        _FIND,
+        {
+            "environment": environment,
+            "taxpayer_ids": [number[0] for number in numbers],
+            "prefixes": [number[1] for number in numbers],
+            "sequences": [number[2] for number in numbers],
+        },
+    )
+    found = [_named(row) for row in rows.mappings()]
+    return {(number.taxpayer_id, number.taken.prefix, number.taken.sequence): number for number in found}
+
+
+def owners_of_numbers(
+    connection: Connection,
+    environment: str,
+    numbers: Collection[tuple[int, int]],
+) -> dict[tuple[int, int], str]:
+    """Tell whose range each number (prefix, sequence) lies in; one of no range that is held is left out."""
+    if not numbers:
+        return {}
+    rows = connection.execute(
+        _OWNERS,
+        {
+            "environment": environment,
+            "prefixes": [number[0] for number in numbers],
+            "sequences": [number[1] for number in numbers],
+        },
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def change_number(  # noqa: PLR0913 -- what the history keeps of a change
+    connection: Connection,
+    environment: str,
+    number: NamedNumber,
+    status: str,
+    *,
+    now: datetime,
+    message: str,
+    event_id: UUID,
+    requested_by: str | None = None,
+    bound_to: str | None = None,
+) -> None:
+    """Move one number of a locked stock to another state; who holds it keeps it only in a state that has a holder.
+
+    Raises `ChangedMeanwhileError` where the number is not as it was read.
+    """
+    changed = connection.execute(
+        _CHANGE,
+        {
+            "taxpayer_id": number.taxpayer_id,
+            "environment": environment,
+            "prefix": number.taken.prefix,
+            "sequence": number.taken.sequence,
+            "status": status,
+            "bound_to": bound_to,
+            "keeps_holder": status in _HOLDERS,
+            "step": number.taken.step,
+            "now": now,
+            "message": message,
+            "requested_by": requested_by,
+            "event_id": event_id,
+        },
+    )
+    if changed.rowcount != 1:
+        raise ChangedMeanwhileError
+
+
+def split_range(  # noqa: PLR0913 -- what the history keeps of a change
+    connection: Connection,
+    environment: str,
+    taxpayer_id: str,
+    range_id: UUID,
+    *,
+    now: datetime,
+    message: str,
+    requested_by: str | None,
+    event_id: UUID,
+) -> int:
     """Split a manual range into its single numbers (拆分), all available; gives their count."""
     split = connection.execute(
         _SPLIT_RANGE,
-        {"taxpayer_id": taxpayer_id, "environment": environment, "range_id": range_id},
+        {
+            "taxpayer_id": taxpayer_id,
+            "environment": environment,
+            "range_id": range_id,
+            "now": now,
+            "message": message,
+            "requested_by": requested_by,
+            "event_id": event_id,
+        },
     )
     return split.rowcount
+
+
+def _assignments(environment: str, numbers: Sequence[AssignedNumber], now: datetime) -> dict[str, object]:
+    return {
+        "environment": environment,
+        "now": now,
+        "taxpayer_ids": [number.taxpayer_id for number in numbers],
+        "prefixes": [number.taken.prefix for number in numbers],
+        "sequences": [number.taken.sequence for number in numbers],
+        "ids": [number.issue_request_id for number in numbers],
+        "issue_dates": [number.issue_date for number in numbers],
+        "messages": [number.message for number in numbers],
+        "event_ids": [number.event_id for number in numbers],
+    }
+
+
+def _named(row: RowMapping) -> NamedNumber:
+    return NamedNumber(
+        taxpayer_id=row["taxpayer_id"],
+        year=row["year"],
+        channel_mode=row["channel_mode"],
+        status=row["status"],
+        holder=row["holder"],
+        range_status=row["range_status"],
+        taken=TakenNumber(
+            row["range_id"],
+            row["prefix"],
+            row["sequence"],
+            row["range_first"],
+            row["range_last"],
+            row["claim_mode"],
+            row["following_step"],
+        ),
+    )

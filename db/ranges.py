@@ -30,6 +30,22 @@ _MOVE_CURSORS = text("""
     WHERE r.taxpayer_id = m.taxpayer_id AND r.environment = :environment AND r.range_id = m.range_id
 """)
 
+# A range whose end is passed stays active while released numbers of it are left.
+_CLOSE_USED_UP = text("""
+    UPDATE ranges AS r SET status = 'used-up', closed_at = :now
+    WHERE r.taxpayer_id = ANY(CAST(:taxpayer_ids AS text[])) AND r.environment = :environment AND r.status = 'active'
+      AND r.next_sequence > r.last_sequence
+      AND NOT EXISTS (
+        SELECT FROM numbers AS n
+        WHERE n.taxpayer_id = r.taxpayer_id AND n.environment = r.environment AND n.range_id = r.range_id
+          AND n.status IN ('available', 'bound'))
+""")
+
+_REOPEN = text("""
+    UPDATE ranges SET status = 'active', closed_at = NULL
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND range_id = :range_id AND status = 'used-up'
+""")
+
 _LAST_NUMBER = text("""
     SELECT prefix, last_sequence FROM ranges
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
@@ -108,6 +124,28 @@ def move_cursors(
     if moved.rowcount != len(cursors):
         message = f"{len(cursors)} ranges were to be moved, {moved.rowcount} were"
         raise AssertionError(message)
+
+
+def close_used_up_ranges(
+    connection: Connection,
+    environment: str,
+    taxpayer_ids: Collection[str],
+    *,
+    now: datetime,
+) -> None:
+    """Mark the ranges of these taxpayers as used up that have no number left, untouched, available or bound."""
+    connection.execute(
+        _CLOSE_USED_UP,
+        {"environment": environment, "taxpayer_ids": sorted(taxpayer_ids), "now": now},
+    )
+
+
+def reopen_range(connection: Connection, environment: str, taxpayer_id: str, range_id: UUID) -> None:
+    """Make a range that was used up active again: a number of it has come back."""
+    connection.execute(
+        _REOPEN,
+        {"taxpayer_id": taxpayer_id, "environment": environment, "range_id": range_id},
+    )
 
 
 def last_taken_number(connection: Connection, environment: str, key: StockKey) -> tuple[int, int] | None:

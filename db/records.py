@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -31,6 +32,8 @@ class OrganizationChannel:
     using_unit_id: str
     automatic_claims: bool
     claim_quantity: int
+    claim_sizing: str
+    low_threshold: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class Stock:
     key: StockKey
     level: str
     episode: int
+    paused: bool
+    #: The stock counts as low while this many automatic numbers are left, or fewer.
+    low_at: int
+    last_claimed: int | None
     wanted_by: str | None
     claim_not_before: datetime | None
     claim_at_most: int | None
@@ -59,13 +66,39 @@ class OpenRange:
 
 @dataclass(frozen=True, slots=True)
 class TakenNumber:
-    """One number taken from a range for one request."""
+    """One number to be given to a request: fresh from a range's cursor, or one that has a row already."""
 
     range_id: UUID
     prefix: int
     sequence: int
     range_first: int
     range_last: int
+    claim_mode: str
+    #: Which change of the number this is; 1 for a fresh one.
+    step: int = 1
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the number has no row yet."""
+        return self.step == 1
+
+
+@dataclass(frozen=True, slots=True)
+class NamedNumber:
+    """A number that somebody named, as it stands; `taken` is what taking it would be."""
+
+    taxpayer_id: str
+    year: int
+    channel_mode: str
+    status: str
+    holder: str | None
+    range_status: str
+    taken: TakenNumber
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether it was split off a manual range, and so waits for a hand."""
+        return self.taken.claim_mode == "manual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +109,17 @@ class KnownRequest:
     organization: str
     issue_date: date
     kind: str
+    named_number: str | None
     status: str
+    closed_because: str | None
     prefix: int | None
     sequence: int | None
     range_id: UUID | None
     claim_mode: str | None
     assigned_at: datetime | None
+    #: The event that told of the number, and the message that it answered.
+    event_id: UUID | None
+    message: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +132,7 @@ class WaitingRequest:
     issue_date: date
     kind: str
     form: str
+    message: str
     traceparent: str | None
 
 

@@ -8,14 +8,16 @@ from sqlalchemy import Connection, text
 from db.records import OrganizationChannel, Stock, StockKey
 
 _CHANNELS_OF_ORGANIZATIONS = text("""
-    SELECT o.code, o.taxpayer_id, o.channel_mode, c.using_unit_id, c.automatic_claims, c.claim_quantity
+    SELECT o.code, o.taxpayer_id, o.channel_mode, c.using_unit_id, c.automatic_claims, c.claim_quantity,
+           c.claim_sizing, c.low_threshold
     FROM organizations AS o
     JOIN channels AS c USING (taxpayer_id, environment, channel_mode)
     WHERE o.environment = :environment AND o.code = ANY(:codes)
 """)
 
 _CHANNEL_OF_STOCK = text("""
-    SELECT min(o.code), c.taxpayer_id, c.channel_mode, c.using_unit_id, c.automatic_claims, c.claim_quantity
+    SELECT min(o.code), c.taxpayer_id, c.channel_mode, c.using_unit_id, c.automatic_claims, c.claim_quantity,
+           c.claim_sizing, c.low_threshold
     FROM channels AS c
     JOIN organizations AS o USING (taxpayer_id, environment, channel_mode)
     WHERE c.taxpayer_id = :taxpayer_id AND c.environment = :environment AND c.channel_mode = :channel_mode
@@ -23,7 +25,7 @@ _CHANNEL_OF_STOCK = text("""
 """)
 
 _LOCK = text("""
-    SELECT s.taxpayer_id, s.channel_mode, s.year, s.level, s.episode, s.wanted_by,
+    SELECT s.taxpayer_id, s.channel_mode, s.year, s.level, s.episode, s.paused, s.low_at, s.last_claimed, s.wanted_by,
            s.claim_not_before, s.claim_at_most, s.failed_claims
     FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:channel_modes AS text[]), CAST(:years AS smallint[]))
         AS k (taxpayer_id, channel_mode, year)
@@ -34,8 +36,10 @@ _LOCK = text("""
 """)
 
 _CREATE = text("""
-    INSERT INTO stocks (taxpayer_id, environment, channel_mode, year)
-    SELECT k.taxpayer_id, :environment, k.channel_mode, k.year
+    INSERT INTO stocks (taxpayer_id, environment, channel_mode, year, paused)
+    SELECT k.taxpayer_id, :environment, k.channel_mode, k.year, EXISTS (
+        SELECT FROM stocks AS p
+        WHERE p.taxpayer_id = k.taxpayer_id AND p.environment = :environment AND p.paused)
     FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:channel_modes AS text[]), CAST(:years AS smallint[]))
         AS k (taxpayer_id, channel_mode, year)
     ORDER BY k.taxpayer_id, k.channel_mode, k.year
@@ -47,8 +51,14 @@ _EXHAUST = text("""
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
 """)
 
+_LOWER = text("""
+    UPDATE stocks SET level = 'low', exhausted_at = NULL, wanted_by = coalesce(:wanted_by, wanted_by)
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
+""")
+
 _REPLENISH = text("""
-    UPDATE stocks SET level = 'ok', exhausted_at = NULL, last_claimed = :quantity
+    UPDATE stocks
+    SET level = 'ok', exhausted_at = NULL, last_claimed = coalesce(:quantity, last_claimed), low_at = :low_at
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
 """)
 
@@ -58,13 +68,13 @@ _SET_CLAIMING = text("""
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
 """)
 
-# A stock needs a claim when it ran out, automatic claims are on for it, and none is under way or put off.
+# A stock needs a claim when it is low or ran out, automatic claims are on for it, and none is under way or put off.
 _CLAIMLESS = text("""
     SELECT s.taxpayer_id, s.channel_mode, s.year
     FROM stocks AS s
     JOIN channels AS c USING (taxpayer_id, environment, channel_mode)
     WHERE s.environment = :environment AND s.year = ANY(CAST(:years AS smallint[]))
-      AND s.level = 'exhausted' AND c.automatic_claims
+      AND s.level IN ('low', 'exhausted') AND c.automatic_claims AND NOT s.paused
       AND (s.claim_not_before IS NULL OR s.claim_not_before <= :now)
       AND NOT EXISTS (
         SELECT FROM claims AS open
@@ -115,9 +125,17 @@ def exhaust(connection: Connection, environment: str, key: StockKey, *, wanted_b
     connection.execute(_EXHAUST, {**_one(environment, key), "wanted_by": wanted_by, "now": now})
 
 
-def replenish(connection: Connection, environment: str, key: StockKey, quantity: int) -> None:
-    """Record that a range of `quantity` numbers came; the next exhaustion is a new one."""
-    connection.execute(_REPLENISH, {**_one(environment, key), "quantity": quantity})
+def lower(connection: Connection, environment: str, key: StockKey, *, wanted_by: str | None) -> None:
+    """Record that the stock is low: it has numbers, and needs a claim."""
+    connection.execute(_LOWER, {**_one(environment, key), "wanted_by": wanted_by})
+
+
+def replenish(connection: Connection, environment: str, key: StockKey, *, quantity: int | None, low_at: int) -> None:
+    """Record that a range of `quantity` numbers came (None: not by a claim), and from where on the stock is low.
+
+    The next crossing is a new one.
+    """
+    connection.execute(_REPLENISH, {**_one(environment, key), "quantity": quantity, "low_at": low_at})
 
 
 def set_claiming(
@@ -149,7 +167,7 @@ def stocks_without_claim(
     now: datetime,
     most: int,
 ) -> list[StockKey]:
-    """List stocks of these years that ran out and have no claim under way; a look without locks."""
+    """List stocks of these years that are low or ran out and have no claim under way; a look without locks."""
     rows = connection.execute(
         _CLAIMLESS,
         {"environment": environment, "years": list(years), "now": now, "most": most},

@@ -59,6 +59,9 @@ deployment = Table(
     Column("single", Boolean, nullable=False, server_default=text("true")),
     Column("environment", Text, nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("recovered_at", DateTime(timezone=True)),
+    Column("overdue_until", DateTime(timezone=True)),
     PrimaryKeyConstraint("single"),
     CheckConstraint("single", name="single"),
     CheckConstraint("environment IN ('production', 'sandbox')", name="environment"),
@@ -112,9 +115,11 @@ stocks = Table(
     Column("exhausted_at", DateTime(timezone=True)),
     Column("wanted_by", Text),
     Column("last_claimed", Integer),
+    Column("low_at", Integer, nullable=False, server_default="0"),
     Column("claim_not_before", DateTime(timezone=True)),
     Column("claim_at_most", Integer),
     Column("failed_claims", SmallInteger, nullable=False, server_default="0"),
+    Column("paused", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("taxpayer_id", "environment", "channel_mode", "year"),
     CheckConstraint(f"channel_mode IN ({_MODES})", name="mode"),
     CheckConstraint("year BETWEEN 2000 AND 2099", name="year"),
@@ -301,8 +306,11 @@ issue_requests = Table(
     Column("issue_date", Date, nullable=False),
     Column("kind", Text, nullable=False),
     Column("channel_mode", Text, nullable=False),
+    Column("named_number", Text),
     Column("status", Text, nullable=False),
+    Column("closed_because", Text),
     Column("form", Text, nullable=False),
+    Column("message", Text),
     Column("traceparent", Text),
     Column("queue_position", BigInteger),
     Column("waiting_since", DateTime(timezone=True)),
@@ -317,9 +325,12 @@ issue_requests = Table(
     CheckConstraint("form IN ('single', 'batch')", name="form"),
     CheckConstraint("status IN ('waiting', 'assigned', 'closed')", name="status"),
     CheckConstraint(
-        "(status = 'waiting') = (queue_position IS NOT NULL) AND (queue_position IS NULL) = (waiting_since IS NULL)",
+        "(status = 'waiting') = (queue_position IS NOT NULL) AND (queue_position IS NULL) = (waiting_since IS NULL)"
+        " AND (status <> 'waiting' OR message IS NOT NULL)",
         name="waiting",
     ),
+    CheckConstraint("(status = 'closed') = (closed_because IS NOT NULL)", name="closed"),
+    CheckConstraint("named_number ~ '^[0-9]{20}$'", name="named_number"),
     Index(
         "ix_issue_requests_waiting",
         "taxpayer_id",
@@ -343,8 +354,15 @@ numbers = Table(
     Column("range_last", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
     Column("issue_request_id", Text),
+    Column("bound_to", Text),
     Column("issue_date", Date),
     Column("assigned_at", DateTime(timezone=True)),
+    # Which change this is, counted from 1, and its fact: when, by which message, who asked, told by which event.
+    Column("step", SmallInteger, nullable=False, server_default="1"),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("requested_by", Text),
+    Column("event_id", Uuid, nullable=False),
     PrimaryKeyConstraint("taxpayer_id", "environment", "prefix", "sequence"),
     ForeignKeyConstraint(
         ["taxpayer_id", "environment", "range_id", "prefix", "range_first", "range_last"],
@@ -364,21 +382,26 @@ numbers = Table(
         name="issue_request",
     ),
     CheckConstraint("sequence BETWEEN range_first AND range_last", name="in_range"),
-    CheckConstraint("status IN ('available', 'assigned', 'expired')", name="status"),
     CheckConstraint(
-        "(status = 'assigned') = (issue_request_id IS NOT NULL)"
+        "status IN ('available', 'bound', 'assigned', 'held', 'used', 'voided', 'expired')",
+        name="status",
+    ),
+    CheckConstraint("(status = 'bound') = (bound_to IS NOT NULL)", name="bound"),
+    CheckConstraint(
+        "(status IN ('assigned', 'held', 'used')) = (issue_request_id IS NOT NULL)"
         " AND (issue_request_id IS NULL) = (issue_date IS NULL)"
         " AND (issue_request_id IS NULL) = (assigned_at IS NULL)",
         name="assigned",
     ),
     CheckConstraint("EXTRACT(year FROM issue_date) = 2000 + prefix / 10000", name="year"),
+    # A request has one number at most, whether it holds it or it is bound to it.
     Index(
         "uq_numbers_issue_request",
         "taxpayer_id",
         "environment",
-        "issue_request_id",
+        text("(coalesce(issue_request_id, bound_to))"),
         unique=True,
-        postgresql_where=text("issue_request_id IS NOT NULL"),
+        postgresql_where=text("issue_request_id IS NOT NULL OR bound_to IS NOT NULL"),
     ),
     Index(
         "ix_numbers_available",
@@ -387,7 +410,110 @@ numbers = Table(
         "range_id",
         postgresql_where=text("status = 'available'"),
     ),
-    comment="One row for each number that was assigned, or split off a manual range.",
+    # Numbers are stored in the order of their assignment, so this says where to look for a time at no cost.
+    Index("ix_numbers_assigned_at", "assigned_at", postgresql_using="brin"),
+    comment="One row for each number that was assigned, or split off a manual range: its present state.",
+)
+
+number_history = Table(
+    "number_history",
+    metadata,
+    *_owner(),
+    Column("prefix", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("step", SmallInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("issue_request_id", Text),
+    Column("bound_to", Text),
+    Column("issue_date", Date),
+    Column("assigned_at", DateTime(timezone=True)),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("requested_by", Text),
+    Column("event_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "prefix", "sequence", "step"),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "prefix", "sequence"],
+        [numbers.c.taxpayer_id, numbers.c.environment, numbers.c.prefix, numbers.c.sequence],
+        name="number",
+    ),
+    Index("ix_number_history_issue_request", "taxpayer_id", "environment", "issue_request_id"),
+    comment="The states that numbers had before; written by the database itself at each change, never changed.",
+)
+
+answered_messages = Table(
+    "answered_messages",
+    metadata,
+    *_owner(),
+    Column("issue_request_id", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "issue_request_id", "message"),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "issue_request_id"],
+        [issue_requests.c.taxpayer_id, issue_requests.c.environment, issue_requests.c.issue_request_id],
+        name="issue_request",
+    ),
+    comment="Messages that repeated an answered request: once its number is released, a late copy gets no new one.",
+)
+
+number_bindings = Table(
+    "number_bindings",
+    metadata,
+    *_owner(),
+    Column("binding_id", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("prefix", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("issue_request_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("requested_by", Text),
+    Column("event_id", Uuid, nullable=False),
+    Column("answered_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "binding_id"),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "prefix", "sequence"],
+        [numbers.c.taxpayer_id, numbers.c.environment, numbers.c.prefix, numbers.c.sequence],
+        name="number",
+    ),
+    CheckConstraint("action IN ('bind', 'unbind')", name="action"),
+    comment="Bindings (绑定) and unbindings that were done, so that the same one again gets the same answer.",
+)
+
+invoice_outcomes = Table(
+    "invoice_outcomes",
+    metadata,
+    *_owner(),
+    Column("outcome_id", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("issue_request_id", Text, nullable=False),
+    Column("prefix", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reuse", Boolean, nullable=False),
+    Column("became", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("answered_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "outcome_id"),
+    ForeignKeyConstraint(
+        ["taxpayer_id", "environment", "prefix", "sequence"],
+        [numbers.c.taxpayer_id, numbers.c.environment, numbers.c.prefix, numbers.c.sequence],
+        name="number",
+    ),
+    CheckConstraint("outcome IN ('uploaded', 'failed', 'unknown')", name="outcome"),
+    CheckConstraint("became IN ('used', 'available', 'voided', 'held')", name="became"),
+    comment="Outcomes of uploads that moved a number, so that the same one again gets the same answer.",
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    *_owner(),
+    Column("channel_mode", Text, nullable=False),
+    Column("hour", DateTime(timezone=True), nullable=False),
+    Column("taken", Integer, nullable=False),
+    PrimaryKeyConstraint("taxpayer_id", "environment", "channel_mode", "hour"),
+    CheckConstraint("taken > 0", name="taken"),
+    comment="How many automatic numbers a taxpayer took in each hour: the rate that claims ahead go by.",
 )
 
 direct_units = Table(

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4, uuid5
 
-from db.records import Claim, GrantedRange, RequestKey, StockKey
+from db.records import Claim, GrantedRange, RequestKey, StockKey, TakenNumber
 from schemas.cloudevents import encode_event
 from schemas.invoice_number import format_number
 from schemas.reasons import Reason
@@ -29,13 +29,14 @@ class Event(NamedTuple):
 
 
 class Number(NamedTuple):
-    """A number with what an answer says of it."""
+    """A number with what an answer says of it; `event_id` is the id of the event that tells of this assignment."""
 
     prefix: int
     sequence: int
     range_id: UUID
     claim_mode: str
     assigned_at: datetime
+    event_id: UUID
 
 
 class EventWriter:
@@ -44,6 +45,14 @@ class EventWriter:
     def __init__(self, environment: str) -> None:
         self._environment = environment
         self._source = f"/fuma/{environment}"
+
+    def fact_id(self, topic: Topic, fact: Sequence[object]) -> UUID:
+        """Make the id of the event that tells of a fact: the same for the same fact, at whatever time and place."""
+        return uuid5(_FACTS, f"{self._source} {topic} {fact!r}")
+
+    def change_id(self, topic: Topic, taxpayer_id: str, taken: TakenNumber) -> UUID:
+        """Make the id of the event that tells of one change of one number."""
+        return self.fact_id(topic, (taxpayer_id, taken.prefix, taken.sequence, taken.step))
 
     def number_assigned(
         self,
@@ -60,7 +69,7 @@ class EventWriter:
         return self._event(
             Topic.NUMBER_ASSIGNED,
             key.taxpayer_id,
-            (key.taxpayer_id, key.issue_request_id, invoice_number),
+            number.event_id,
             number.assigned_at,
             {
                 "issue_request_id": key.issue_request_id,
@@ -128,6 +137,36 @@ class EventWriter:
                 "last_number": last_number,
                 "waiting": waiting,
                 "exhausted_at": _instant(now),
+            },
+        )
+
+    def range_low(
+        self,
+        key: StockKey,
+        *,
+        episode: int,
+        remaining: int,
+        threshold: int,
+        days_left: float | None,
+        now: datetime,
+    ) -> Event:
+        """The stock came down to its threshold; `episode` counts the times that it ran out before.
+
+        Told once for each crossing: the time is part of the id, for several ranges may come within one episode.
+        """
+        return self._event(
+            Topic.RANGE_LOW,
+            key.taxpayer_id,
+            (*key, episode, _instant(now)),
+            now,
+            {
+                "taxpayer_id": key.taxpayer_id,
+                "channel_mode": key.channel_mode,
+                "year": key.year,
+                "episode": episode,
+                "remaining": remaining,
+                "threshold": threshold,
+                "days_left": days_left,
             },
         )
 
@@ -248,12 +287,14 @@ class EventWriter:
         self,
         topic: Topic,
         taxpayer_id: str | None,
-        fact: Sequence[object] | None,
+        fact: Sequence[object] | UUID | None,
         time: datetime,
         data: Mapping[str, object],
         traceparent: str | None = None,
     ) -> Event:
-        event_id = str(uuid4() if fact is None else uuid5(_FACTS, f"{self._source} {topic} {fact!r}"))
+        if fact is None:
+            fact = uuid4()
+        event_id = str(fact if isinstance(fact, UUID) else self.fact_id(topic, fact))
         envelope: dict[str, object] = {
             "specversion": "1.0",
             "id": event_id,

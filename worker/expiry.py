@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from db.held_ranges import active_ranges_before, expire_range
+from db.held_ranges import active_ranges_before, end_range
 from db.stocks import lock_stocks
 from schemas.reasons import Reason
 from schemas.topics import Topic
@@ -37,7 +37,16 @@ class Expiry:
         lock_stocks(connection, self._environment, {held.key for held in due})
         answers: list[Answer] = []
         for held in due:
-            unused = expire_range(connection, self._environment, held, now=now)
+            fact = (held.key.taxpayer_id, str(held.range_id))
+            unused = end_range(
+                connection,
+                self._environment,
+                held,
+                "expired",
+                now=now,
+                message=f"end of {held.key.year}",
+                event_id=self._events.fact_id(Topic.RANGE_EXPIRED, fact),
+            )
             if unused is None:
                 continue
             event = self._events.range_ended(

@@ -1,5 +1,6 @@
 """Issuing: gives each issue request its number, in one transaction for the whole batch."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
@@ -13,22 +14,34 @@ from db.issue_requests import (
     find_requests,
     find_waiting,
     overdue_requests,
+    remember_messages,
+    remembered_messages,
     stocks_with_overdue_requests,
 )
-from db.numbers import AssignedNumber, add_assigned_numbers
-from db.ranges import move_cursors, open_ranges
+from db.numbers import (
+    AssignedNumber,
+    assign_numbers,
+    bound_numbers,
+    find_numbers,
+    owners_of_numbers,
+    pooled_numbers,
+)
+from db.ranges import close_used_up_ranges, move_cursors, open_ranges
 from db.records import KnownRequest, OrganizationChannel, RequestKey, StockKey, WaitingRequest
 from db.stocks import channels_of_organizations, lock_stocks
-from schemas.cloudevents import Form
+from db.usage import add_usage
+from schemas.cloudevents import CloudEvent, Form
+from schemas.invoice_number import InvoiceNumber, format_number
 from schemas.reasons import Reason
 from schemas.requests import InvoiceIssuing
+from schemas.topics import Topic
 from worker.answers import Answer
 from worker.clock import Clock, china_date
-from worker.decisions.assignment import Asked, Assigned, Decisions, Refused, Repeated, decide
+from worker.decisions.assignment import Asked, Assigned, Decisions, Known, Refused, Repeated, decide
 from worker.decisions.shelf import Shelf
 from worker.decoding import Item
 from worker.events import Event, EventWriter, Number
-from worker.exhaustion import record_exhaustion
+from worker.levels import record_crossing
 
 #: Waiting requests that one transaction ends at most.
 _MOST_AT_ONCE = 500
@@ -48,7 +61,7 @@ class Issuing:
         requests = [cast("InvoiceIssuing", item.request) for item in items]
         channels = channels_of_organizations(connection, self._environment, {each.organization for each in requests})
         asked = [
-            _asked(position, request, channels[request.organization])
+            _asked(position, request, channels[request.organization], message_of(items[position].event))
             for position, request in enumerate(requests)
             if request.organization in channels
         ]
@@ -60,8 +73,8 @@ class Issuing:
             for request, item in zip(requests, items, strict=True)
             if request.organization not in channels
         ]
-        answers += [
-            record_exhaustion(
+        for key, organization in decisions.touched.items():
+            answers += record_crossing(
                 connection,
                 self._environment,
                 self._events,
@@ -70,8 +83,6 @@ class Issuing:
                 waiting=sum(waiting.stock_key == key for waiting in decisions.waiting),
                 now=now,
             )
-            for key, organization in decisions.exhausted.items()
-        ]
         return answers
 
     def end_overdue(self, connection: Connection, waiting_limit: timedelta) -> list[Answer]:
@@ -111,10 +122,35 @@ class Issuing:
         now: datetime,
     ) -> tuple[Decisions, Mapping[StockKey, Shelf]]:
         stocks = lock_stocks(connection, self._environment, {each.stock_key for each in asked})
-        known = find_requests(connection, self._environment, {each.key for each in asked})
+        known = self._known(connection, asked)
         ranges = open_ranges(connection, self._environment, stocks.keys())
-        shelves = {key: Shelf(stock, ranges[key]) for key, stock in stocks.items()}
+        pools = pooled_numbers(connection, self._environment, stocks.keys())
+        shelves = {key: Shelf(stock, ranges[key], pools[key]) for key, stock in stocks.items()}
         return decide(asked, known, shelves, china_date(now)), shelves
+
+    def _known(self, connection: Connection, asked: Sequence[Asked]) -> Known:
+        keys = {each.key for each in asked}
+        requests = find_requests(connection, self._environment, keys)
+        closed = [key for key, request in requests.items() if request.status == "closed"]
+        named = {(each.key.taxpayer_id, each.number) for each in asked if each.number is not None}
+        numbers = {(owner, text): InvoiceNumber.parse(text) for owner, text in named}
+        found = find_numbers(
+            connection,
+            self._environment,
+            [(owner, number.prefix, number.sequence) for (owner, _), number in numbers.items()],
+        )
+        owners = owners_of_numbers(
+            connection,
+            self._environment,
+            [(number.prefix, number.sequence) for number in numbers.values()],
+        )
+        return Known(
+            requests,
+            frozenset(remembered_messages(connection, self._environment, closed)),
+            bound_numbers(connection, self._environment, keys),
+            {(owner, format_number(prefix, sequence)): number for (owner, prefix, sequence), number in found.items()},
+            {format_number(*number): owner for number, owner in owners.items()},
+        )
 
     def _apply(
         self,
@@ -127,9 +163,18 @@ class Issuing:
         new = [_new(each.asked, "assigned", items) for each in decisions.assigned]
         new += [_new(asked, "waiting", items) for asked in decisions.waiting]
         add_requests(connection, self._environment, new, now=now)
-        add_assigned_numbers(connection, self._environment, [_number_of(each) for each in decisions.assigned], now=now)
+        numbers = [self._number_of(each) for each in decisions.assigned]
+        assign_numbers(connection, self._environment, numbers, now=now)
         cursors = [cursor for shelf in shelves.values() for cursor in shelf.cursors]
         move_cursors(connection, self._environment, cursors, now=now)
+        stored = {each.taxpayer_id for each in numbers if not each.taken.is_fresh}
+        if stored:
+            close_used_up_ranges(connection, self._environment, stored, now=now)
+        taken: Counter[tuple[str, str]] = Counter()
+        for key, shelf in shelves.items():
+            taken[key.taxpayer_id, key.channel_mode] += shelf.taken
+        add_usage(connection, self._environment, taken, now=now)
+        remember_messages(connection, self._environment, _repetitions(decisions.repeated))
 
     def _answers(self, decisions: Decisions, items: Sequence[Item], now: datetime) -> list[Answer]:
         answered: list[tuple[Asked, Event]] = [
@@ -139,6 +184,17 @@ class Issuing:
         answered += [(each.asked, self._refused(each, items, now)) for each in decisions.refused]
         return [Answer(event, items[asked.position].form, items[asked.position].group) for asked, event in answered]
 
+    def _number_of(self, assigned: Assigned) -> AssignedNumber:
+        asked, taken = assigned.asked, assigned.taken
+        return AssignedNumber(
+            asked.key.taxpayer_id,
+            taken,
+            asked.key.issue_request_id,
+            asked.issue_date,
+            asked.message,
+            self._events.change_id(Topic.NUMBER_ASSIGNED, asked.key.taxpayer_id, taken),
+        )
+
     def _assigned(self, assigned: Assigned, items: Sequence[Item], now: datetime) -> Event:
         asked, taken = assigned.asked, assigned.taken
         return self._events.number_assigned(
@@ -146,7 +202,14 @@ class Issuing:
             organization=asked.organization,
             issue_date=asked.issue_date,
             kind=asked.kind,
-            number=Number(taken.prefix, taken.sequence, taken.range_id, "automatic", now),
+            number=Number(
+                taken.prefix,
+                taken.sequence,
+                taken.range_id,
+                taken.claim_mode,
+                now,
+                self._events.change_id(Topic.NUMBER_ASSIGNED, asked.key.taxpayer_id, taken),
+            ),
             traceparent=items[asked.position].event.traceparent,
         )
 
@@ -197,7 +260,8 @@ class Issuing:
         for request in requests:
             by_taxpayer.setdefault(request.key.taxpayer_id, []).append(request)
         for taxpayer_id, ended in by_taxpayer.items():
-            close_requests(connection, self._environment, taxpayer_id, [each.key.issue_request_id for each in ended])
+            ids = [each.key.issue_request_id for each in ended]
+            close_requests(connection, self._environment, taxpayer_id, ids, because=reason)
         return [
             Answer(
                 self._events.number_refused(
@@ -215,7 +279,7 @@ class Issuing:
         ]
 
 
-def _asked(position: int, request: InvoiceIssuing, channel: OrganizationChannel) -> Asked:
+def _asked(position: int, request: InvoiceIssuing, channel: OrganizationChannel, message: str) -> Asked:
     return Asked(
         position,
         RequestKey(channel.taxpayer_id, request.issue_request_id),
@@ -224,6 +288,7 @@ def _asked(position: int, request: InvoiceIssuing, channel: OrganizationChannel)
         request.issue_date,
         request.kind,
         request.number,
+        message,
     )
 
 
@@ -235,25 +300,28 @@ def _new(asked: Asked, status: str, items: Sequence[Item]) -> NewRequest:
         asked.organization,
         asked.issue_date,
         asked.kind,
+        asked.number,
         asked.stock_key.channel_mode,
         status,
         item.form,
+        asked.message if status == "waiting" else None,
         item.event.traceparent if status == "waiting" else None,
     )
 
 
-def _number_of(assigned: Assigned) -> AssignedNumber:
-    asked, taken = assigned.asked, assigned.taken
-    return AssignedNumber(
-        asked.key.taxpayer_id,
-        taken.prefix,
-        taken.sequence,
-        taken.range_id,
-        taken.range_first,
-        taken.range_last,
-        asked.key.issue_request_id,
-        asked.issue_date,
-    )
+def _repetitions(repeated: Sequence[Repeated]) -> list[tuple[RequestKey, str]]:
+    """The messages that came beside the one that a number was given to."""
+    return [
+        (each.asked.key, each.asked.message)
+        for each in repeated
+        if each.asked.message
+        != (each.before.asked.message if isinstance(each.before, Assigned) else each.before.message)
+    ]
+
+
+def message_of(event: CloudEvent) -> str:
+    """Name a message as the history of numbers does: by its source and id."""
+    return f"{event.source} {event.id}"
 
 
 def _held_number(known: KnownRequest) -> Number:
@@ -263,10 +331,11 @@ def _held_number(known: KnownRequest) -> Number:
         or known.range_id is None
         or known.claim_mode is None
         or known.assigned_at is None
+        or known.event_id is None
     ):
         message = "a request that is assigned holds no number"
         raise AssertionError(message)
-    return Number(known.prefix, known.sequence, known.range_id, known.claim_mode, known.assigned_at)
+    return Number(known.prefix, known.sequence, known.range_id, known.claim_mode, known.assigned_at, known.event_id)
 
 
 def _stock_of(request: WaitingRequest) -> StockKey:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from db.held_ranges import HeldRange, activate_range, find_range, has_numbers
 from db.ranges import overlaps_other_range
-from db.stocks import channel_of_stock, lock_stocks
+from db.stocks import channel_of_stock, lock_stocks, replenish
 from worker.answers import Answer
 from worker.clock import Clock
 from worker.events import EventWriter
@@ -42,7 +42,8 @@ class Releasing:
         self._check(connection, found if held is None else held)
         now = self._clock.now()
         activate_range(connection, self._environment, found, detail=f"released: {reason}")
-        return self._stocking.serve_waiting(connection, stock, found.as_granted(), now)
+        replenish(connection, self._environment, found.key, quantity=None, low_at=stock.low_at)
+        return self._stocking.serve_waiting(connection, found.key, now)
 
     def _check(self, connection: Connection, held: HeldRange) -> None:
         refusal: str | None = None

@@ -7,7 +7,8 @@ from sqlalchemy import Connection
 
 from db.claims import change_claim, lock_claim, throttle
 from db.records import Claim, Stock, StockKey
-from db.stocks import lock_stocks, set_claiming
+from db.stocks import channel_of_stock, lock_stocks, replenish, set_claiming
+from db.usage import busiest_hour
 from schemas.cloudevents import Form
 from schemas.reasons import Reason
 from schemas.topics import Topic
@@ -19,6 +20,7 @@ from worker.decisions.claims import (
     LONG_WAIT,
     THROTTLE_WAIT,
     is_unresolved,
+    low_at,
     reclaim_wait,
     replay_wait,
 )
@@ -100,11 +102,21 @@ class Settling:
         if claim.claim_mode == "automatic":
             self._plan_next_claim(connection, claim, stocks[claim.stock_key], key, now)
         stored = self._stocking.store(connection, claim, key, grant, now)
-        claimed = Answer(self._events.range_claimed(claim, stored, now), Form(claim.form))
+        told = self._events.range_claimed(claim, stored, now)
+        claimed = Answer(told, Form(claim.form))
         if claim.claim_mode == "manual":
-            self._stocking.split(connection, claim.taxpayer_id, stored)
+            self._stocking.split(connection, claim, stored, told, now)
             return [claimed]
-        return [claimed, *self._stocking.serve_waiting(connection, stocks[key], stored, now)]
+        low_at = self._low_at(connection, key, claim.quantity, now)
+        replenish(connection, self._environment, key, quantity=claim.quantity, low_at=low_at)
+        return [claimed, *self._stocking.serve_waiting(connection, key, now)]
+
+    def _low_at(self, connection: Connection, key: StockKey, quantity: int, now: datetime) -> int:
+        """From where on the stock is low, by the channel's policy; 0 where nobody claims for it any more."""
+        channel = channel_of_stock(connection, self._environment, key)
+        if channel is None:
+            return 0
+        return low_at(channel, quantity, busiest_hour(connection, self._environment, key, now=now))
 
     def _plan_next_claim(
         self,

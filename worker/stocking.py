@@ -1,29 +1,37 @@
-"""Stocking: a granted range comes to the stock, and whoever waits for it is served first (contract, rule 2)."""
+"""Stocking: numbers come to a stock, and whoever waits for it is served first (contract, rule 2).
+
+Whatever brings a number goes this way: a grant, a released range, a released number, a resumed taxpayer.
+"""
 
 from datetime import datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
 from db.issue_requests import count_waiting, serve_requests, waiting_requests
-from db.numbers import AssignedNumber, add_assigned_numbers, split_range
-from db.ranges import add_range, move_cursors, open_ranges, overlaps_held_range
+from db.numbers import AssignedNumber, assign_numbers, pooled_numbers, split_range
+from db.ranges import add_range, close_used_up_ranges, move_cursors, open_ranges, overlaps_held_range
 from db.records import Claim, GrantedRange, Stock, StockKey, TakenNumber, WaitingRequest
-from db.stocks import replenish
+from db.stocks import lock_stocks
+from db.usage import add_usage
 from schemas.cloudevents import Form
 from schemas.invoice_number import InvoiceNumber
+from schemas.topics import Topic
 from worker.answers import Answer
 from worker.decisions.grants import BadGrant, GoodGrant
 from worker.decisions.shelf import Shelf
-from worker.events import EventWriter, Number
-from worker.exhaustion import record_exhaustion
+from worker.events import Event, EventWriter, Number
+from worker.levels import record_crossing
 
 #: The group of answers to requests that waited: those of one taxpayer that came in batches are answered in batches.
 _WAITED = -1
 
+#: Waiting requests that one transaction serves at most; the next look serves the next.
+_MOST_AT_ONCE = 5000
+
 
 class Stocking:
-    """Puts ranges into locked stocks."""
+    """Puts numbers into locked stocks."""
 
     def __init__(self, environment: str, events: EventWriter) -> None:
         self._environment = environment
@@ -43,14 +51,13 @@ class Stocking:
     ) -> GrantedRange:
         """Store a good grant as an active range; a manual one has its cursor at the end, for it is split."""
         manual = claim.claim_mode == "manual"
-        following = grant.last.sequence + 1 if manual else grant.first.sequence
         return self._add(
             connection,
             claim,
             key,
             grant.first,
             grant.last,
-            following=following,
+            following=grant.last.sequence + 1 if manual else grant.first.sequence,
             status="active",
             detail=None,
             now=now,
@@ -73,72 +80,91 @@ class Stocking:
             now=now,
         )
 
-    def split(self, connection: Connection, taxpayer_id: str, stored: GrantedRange) -> None:
+    def split(self, connection: Connection, claim: Claim, stored: GrantedRange, told_by: Event, now: datetime) -> None:
         """Split a manual range into its single numbers (拆分)."""
-        split_range(connection, self._environment, taxpayer_id, stored.range_id)
+        split_range(
+            connection,
+            self._environment,
+            claim.taxpayer_id,
+            stored.range_id,
+            now=now,
+            message=f"claim {claim.claim_id}",
+            requested_by=claim.requested_by,
+            event_id=UUID(told_by.event_id),
+        )
 
-    def serve_waiting(
+    def serve_waiting(self, connection: Connection, key: StockKey, now: datetime) -> list[Answer]:
+        """Give what the locked stock has to those who wait for it, in their order; tells what level is left.
+
+        Its row must say what came: `db.stocks.replenish` or `lower` goes before.
+        """
+        stock = lock_stocks(connection, self._environment, [key])[key]
+        if stock.paused:
+            return []
+        shelf = self._shelf(connection, stock)
+        most = min(shelf.remaining, _MOST_AT_ONCE)
+        waiting = waiting_requests(connection, self._environment, key, most=most)
+        served = [(request, taken) for request in waiting if (taken := shelf.take()) is not None]
+        self._assign(connection, served, now)
+        move_cursors(connection, self._environment, shelf.cursors, now=now)
+        if any(not taken.is_fresh for _, taken in served):
+            close_used_up_ranges(connection, self._environment, [key.taxpayer_id], now=now)
+        add_usage(connection, self._environment, {(key.taxpayer_id, key.channel_mode): shelf.taken}, now=now)
+        answers = [self._assigned(request, taken, now) for request, taken in served]
+        still = count_waiting(connection, self._environment, key) if shelf.remaining == 0 else 0
+        wanted_by = served[-1][0].organization if served else stock.wanted_by
+        answers += record_crossing(
+            connection,
+            self._environment,
+            self._events,
+            shelf,
+            wanted_by=wanted_by,
+            waiting=still,
+            now=now,
+        )
+        return answers
+
+    def serve_with(
         self,
         connection: Connection,
-        stock: Stock,
-        stored: GrantedRange,
+        request: WaitingRequest,
+        taken: TakenNumber,
         now: datetime,
-    ) -> list[Answer]:
-        """Re-arm the stock, and give the new numbers to those who wait for it, in their order."""
-        quantity = stored.last_sequence - stored.first_sequence + 1
-        replenish(connection, self._environment, stock.key, quantity)
-        shelf = Shelf(stock, open_ranges(connection, self._environment, [stock.key])[stock.key])
-        waiting = waiting_requests(connection, self._environment, stock.key, most=shelf.remaining)
-        served = [(request, taken) for request in waiting if (taken := shelf.take()) is not None]
-        self._assign(connection, stock.key.taxpayer_id, served, now)
-        move_cursors(connection, self._environment, shelf.cursors, now=now)
-        answers = [self._assigned(request, taken, now) for request, taken in served]
-        if shelf.remaining == 0:
-            # Used up in its own transaction: a new exhaustion, which leads to the next claim.
-            still = count_waiting(connection, self._environment, stock.key)
-            wanted_by = served[-1][0].organization if served else stock.wanted_by
-            answers.append(
-                record_exhaustion(
-                    connection,
-                    self._environment,
-                    self._events,
-                    shelf,
-                    wanted_by=wanted_by,
-                    waiting=still,
-                    now=now,
-                ),
-            )
-        return answers
+    ) -> Answer:
+        """Give one waiting request this number, whatever the stock holds."""
+        self._assign(connection, [(request, taken)], now)
+        return self._assigned(request, taken, now)
+
+    def _shelf(self, connection: Connection, stock: Stock) -> Shelf:
+        return Shelf(
+            stock,
+            open_ranges(connection, self._environment, [stock.key])[stock.key],
+            pooled_numbers(connection, self._environment, [stock.key])[stock.key],
+        )
 
     def _assign(
         self,
         connection: Connection,
-        taxpayer_id: str,
         served: list[tuple[WaitingRequest, TakenNumber]],
         now: datetime,
     ) -> None:
         if not served:
             return
-        serve_requests(
-            connection,
-            self._environment,
-            taxpayer_id,
-            [request.key.issue_request_id for request, _ in served],
-        )
+        taxpayer_id = served[0][0].key.taxpayer_id
+        ids = [request.key.issue_request_id for request, _ in served]
+        serve_requests(connection, self._environment, taxpayer_id, ids)
         numbers = [
             AssignedNumber(
                 taxpayer_id,
-                taken.prefix,
-                taken.sequence,
-                taken.range_id,
-                taken.range_first,
-                taken.range_last,
+                taken,
                 request.key.issue_request_id,
                 request.issue_date,
+                request.message,
+                self._events.change_id(Topic.NUMBER_ASSIGNED, taxpayer_id, taken),
             )
             for request, taken in served
         ]
-        add_assigned_numbers(connection, self._environment, numbers, now=now)
+        assign_numbers(connection, self._environment, numbers, now=now)
 
     def _assigned(self, request: WaitingRequest, taken: TakenNumber, now: datetime) -> Answer:
         event = self._events.number_assigned(
@@ -146,7 +172,14 @@ class Stocking:
             organization=request.organization,
             issue_date=request.issue_date,
             kind=request.kind,
-            number=Number(taken.prefix, taken.sequence, taken.range_id, "automatic", now),
+            number=Number(
+                taken.prefix,
+                taken.sequence,
+                taken.range_id,
+                taken.claim_mode,
+                now,
+                self._events.change_id(Topic.NUMBER_ASSIGNED, request.key.taxpayer_id, taken),
+            ),
             traceparent=request.traceparent,
         )
         return Answer(event, Form(request.form), _WAITED)

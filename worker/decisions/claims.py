@@ -1,11 +1,15 @@
 """When a claim is made, asked again, or followed by a new one (contract, rules 8 and 9)."""
 
 from datetime import date, datetime, timedelta
+from math import ceil
 
 from db.records import OrganizationChannel, Stock
 
 #: LeQi's throttle message asks for this wait.
 THROTTLE_WAIT = timedelta(minutes=5)
+
+#: How long one claim takes at the worst of a good day: what must be in stock while it is made.
+REFILL_SECONDS = 60
 
 #: How long an old-year grant in January, or an unresolved claim, waits for its next try.
 LONG_WAIT = timedelta(minutes=10)
@@ -50,6 +54,17 @@ def claimable_years(today: date, next_year_from: tuple[int, int] | None) -> tupl
     return (today.year,)
 
 
+def low_at(channel: OrganizationChannel, claimed: int, busiest_hour: int) -> int:
+    """At how many remaining numbers a stock is low, after a claim of `claimed` numbers.
+
+    The channel's share of the claim; sized by demand, at least what the busiest hour takes while two claims are made.
+    """
+    share = int(channel.low_threshold * claimed)
+    if channel.claim_sizing == "demand" and channel.low_threshold > 0:
+        return max(share, ceil(busiest_hour * 2 * REFILL_SECONDS / 3600))
+    return share
+
+
 def automatic_quantity(
     stock: Stock,
     channel: OrganizationChannel | None,
@@ -58,7 +73,7 @@ def automatic_quantity(
     now: datetime,
 ) -> int | None:
     """How many numbers to claim for the stock now; None for none (the stock is locked, no claim of it is open)."""
-    if stock.level != "exhausted" or stock.key.year not in years:
+    if stock.level not in {"low", "exhausted"} or stock.paused or stock.key.year not in years:
         return None
     if channel is None or not channel.automatic_claims:
         return None

@@ -7,28 +7,36 @@ from db.records import OpenRange, Stock, TakenNumber
 
 
 class Shelf:
-    """One locked stock, with the ranges that it may issue from, the oldest first.
+    """One locked stock, with its released numbers and the ranges that it may issue from, the oldest first.
 
     Taking changes only the shelf; `cursors` tells what is to be stored.
     """
 
-    def __init__(self, stock: Stock, ranges: Sequence[OpenRange]) -> None:
+    def __init__(self, stock: Stock, ranges: Sequence[OpenRange], pool: Sequence[TakenNumber] = ()) -> None:
         self.stock = stock
+        self._pool = list(reversed(pool))
         self._ranges = list(ranges)
         self._at = 0
         self._next = ranges[0].next_sequence if ranges else 0
         self._moved: dict[UUID, int] = {}
         #: How many numbers are left.
-        self.remaining = sum(held.last_sequence - held.next_sequence + 1 for held in ranges)
+        self.remaining = len(pool) + sum(held.last_sequence - held.next_sequence + 1 for held in ranges)
+        #: How many were taken.
+        self.taken = 0
 
     def take(self) -> TakenNumber | None:
-        """Take the next number; None when none is left."""
+        """Take the next number, a released one before a fresh one; None when none is left."""
+        if self._pool:
+            self.taken += 1
+            self.remaining -= 1
+            return self._pool.pop()
         while self._at < len(self._ranges):
             current = self._ranges[self._at]
             if self._next <= current.last_sequence:
                 sequence = self._next
                 self._next += 1
                 self.remaining -= 1
+                self.taken += 1
                 self._moved[current.range_id] = self._next
                 return TakenNumber(
                     current.range_id,
@@ -36,6 +44,7 @@ class Shelf:
                     sequence,
                     current.first_sequence,
                     current.last_sequence,
+                    "automatic",
                 )
             self._at += 1
             if self._at < len(self._ranges):
@@ -48,6 +57,10 @@ class Shelf:
         return [(self.stock.key.taxpayer_id, range_id, following) for range_id, following in self._moved.items()]
 
     @property
-    def taken_from(self) -> bool:
-        """Whether anything was taken."""
-        return bool(self._moved)
+    def crossing(self) -> str | None:
+        """The level that the stock has come down to, where it is another than before: `low` or `exhausted`."""
+        if self.remaining == 0:
+            return None if self.stock.level == "exhausted" else "exhausted"
+        if self.stock.level == "ok" and self.remaining <= self.stock.low_at:
+            return "low"
+        return None

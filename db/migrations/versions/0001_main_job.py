@@ -1,4 +1,4 @@
-"""The main job: organisations, stocks, ranges, numbers, claims, waiting requests, outbox."""
+"""The first version: organisations, stocks, ranges, numbers and their history, claims, requests, outbox."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,9 +9,70 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+#: Functions and triggers that keep the history of numbers, as they were when this version was written.
+_GUARDS = (
+    """
+CREATE FUNCTION keep_number_history() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.taxpayer_id, OLD.environment, OLD.prefix, OLD.sequence, OLD.range_id, OLD.range_first, OLD.range_last)
+       IS DISTINCT FROM
+       (NEW.taxpayer_id, NEW.environment, NEW.prefix, NEW.sequence, NEW.range_id, NEW.range_first, NEW.range_last)
+       OR NEW.step <> OLD.step + 1
+       OR (OLD.status, NEW.status) NOT IN (('available', 'bound')
+        , ('available', 'assigned')
+        , ('available', 'expired')
+        , ('bound', 'available')
+        , ('bound', 'assigned')
+        , ('bound', 'expired')
+        , ('assigned', 'held')
+        , ('assigned', 'used')
+        , ('assigned', 'available')
+        , ('assigned', 'voided')
+        , ('held', 'used')
+        , ('held', 'available')
+        , ('held', 'voided'))
+    THEN
+        RAISE EXCEPTION 'a number goes from % to % by no step that there is', OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'number_transition';
+    END IF;
+    INSERT INTO number_history (taxpayer_id, environment, prefix, sequence, step, status, issue_request_id, bound_to,
+        issue_date, assigned_at, changed_at, changed_by, requested_by, event_id)
+    VALUES (OLD.taxpayer_id, OLD.environment, OLD.prefix, OLD.sequence, OLD.step, OLD.status, OLD.issue_request_id,
+        OLD.bound_to, OLD.issue_date, OLD.assigned_at, OLD.changed_at, OLD.changed_by, OLD.requested_by, OLD.event_id);
+    RETURN NEW;
+END
+$$
+""",
+    """
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'rows of % are kept as they are', TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
+END
+$$
+""",
+    """
+CREATE TRIGGER number_changes_by_steps BEFORE UPDATE ON numbers
+FOR EACH ROW EXECUTE FUNCTION keep_number_history()
+""",
+    """
+CREATE TRIGGER number_begins_available_or_assigned BEFORE INSERT ON numbers
+FOR EACH ROW WHEN (NEW.status NOT IN ('available', 'assigned') OR NEW.step <> 1)
+EXECUTE FUNCTION refuse_change()
+""",
+    """
+CREATE TRIGGER number_is_never_removed BEFORE DELETE ON numbers
+FOR EACH ROW EXECUTE FUNCTION refuse_change()
+""",
+    """
+CREATE TRIGGER history_is_append_only BEFORE UPDATE OR DELETE ON number_history
+FOR EACH ROW EXECUTE FUNCTION refuse_change()
+""",
+)
+
 
 def upgrade() -> None:
-    """Build every table of the main job."""
+    """Build every table, and the guards of the numbers' history."""
     op.execute(sa.schema.CreateSequence(sa.Sequence("queue_positions")))
     op.create_table(
         "channels",
@@ -35,6 +96,9 @@ def upgrade() -> None:
         sa.Column("single", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("environment", sa.Text(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("recovered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("overdue_until", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("environment IN ('production', 'sandbox')", name=op.f("ck_deployment_environment")),
         sa.CheckConstraint("single", name=op.f("ck_deployment_single")),
         sa.PrimaryKeyConstraint("single", name=op.f("pk_deployment")),
@@ -87,6 +151,7 @@ def upgrade() -> None:
         sa.Column("claim_not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("claim_at_most", sa.Integer(), nullable=True),
         sa.Column("failed_claims", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("paused", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("channel_mode IN ('self-use', 'on-behalf', 'joint')", name=op.f("ck_stocks_mode")),
         sa.CheckConstraint("level <> 'exhausted' OR exhausted_at IS NOT NULL", name=op.f("ck_stocks_exhausted_at")),
         sa.CheckConstraint("level IN ('new', 'ok', 'low', 'exhausted')", name=op.f("ck_stocks_level")),
@@ -102,6 +167,17 @@ def upgrade() -> None:
         ["environment", "year"],
         unique=False,
         postgresql_where=sa.text("level IN ('new', 'low', 'exhausted')"),
+    )
+    op.create_table(
+        "usage",
+        sa.Column("taxpayer_id", sa.Text(), nullable=False),
+        sa.Column("environment", sa.Text(), nullable=False),
+        sa.Column("channel_mode", sa.Text(), nullable=False),
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("taken", sa.Integer(), nullable=False),
+        sa.CheckConstraint("taken > 0", name=op.f("ck_usage_taken")),
+        sa.PrimaryKeyConstraint("taxpayer_id", "environment", "channel_mode", "hour", name=op.f("pk_usage")),
+        comment="How many automatic numbers a taxpayer took in each hour: the rate that claims ahead go by.",
     )
     op.create_table(
         "organizations",
@@ -145,8 +221,7 @@ def upgrade() -> None:
         sa.Column("calling_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "CASE WHEN status IN ('open', 'unresolved') THEN next_attempt_at IS NOT NULL AND settled_at"
-            " IS NULL ELSE next_attempt_at IS NULL AND settled_at IS NOT NULL END",
+            "CASE WHEN status IN ('open', 'unresolved') THEN next_attempt_at IS NOT NULL AND settled_at IS NULL ELSE next_attempt_at IS NULL AND settled_at IS NOT NULL END",
             name=op.f("ck_claims_goes_on"),
         ),
         sa.CheckConstraint(
@@ -200,14 +275,17 @@ def upgrade() -> None:
         sa.Column("issue_date", sa.Date(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("channel_mode", sa.Text(), nullable=False),
+        sa.Column("named_number", sa.Text(), nullable=True),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("closed_because", sa.Text(), nullable=True),
         sa.Column("form", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=True),
         sa.Column("traceparent", sa.Text(), nullable=True),
         sa.Column("queue_position", sa.BigInteger(), nullable=True),
         sa.Column("waiting_since", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("(status = 'closed') = (closed_because IS NOT NULL)", name=op.f("ck_issue_requests_closed")),
         sa.CheckConstraint(
-            "(status = 'waiting') = (queue_position IS NOT NULL) AND (queue_position IS NULL) ="
-            " (waiting_since IS NULL)",
+            "(status = 'waiting') = (queue_position IS NOT NULL) AND (queue_position IS NULL) = (waiting_since IS NULL) AND (status <> 'waiting' OR message IS NOT NULL)",
             name=op.f("ck_issue_requests_waiting"),
         ),
         sa.CheckConstraint(
@@ -215,6 +293,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("form IN ('single', 'batch')", name=op.f("ck_issue_requests_form")),
         sa.CheckConstraint("kind IN ('blue', 'red')", name=op.f("ck_issue_requests_kind")),
+        sa.CheckConstraint("named_number ~ '^[0-9]{20}$'", name=op.f("ck_issue_requests_named_number")),
         sa.CheckConstraint("status IN ('waiting', 'assigned', 'closed')", name=op.f("ck_issue_requests_status")),
         sa.ForeignKeyConstraint(
             ["taxpayer_id", "environment", "organization"],
@@ -236,6 +315,22 @@ def upgrade() -> None:
         ],
         unique=False,
         postgresql_where=sa.text("status = 'waiting'"),
+    )
+    op.create_table(
+        "answered_messages",
+        sa.Column("taxpayer_id", sa.Text(), nullable=False),
+        sa.Column("environment", sa.Text(), nullable=False),
+        sa.Column("issue_request_id", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["taxpayer_id", "environment", "issue_request_id"],
+            ["issue_requests.taxpayer_id", "issue_requests.environment", "issue_requests.issue_request_id"],
+            name=op.f("fk_answered_messages_issue_request"),
+        ),
+        sa.PrimaryKeyConstraint(
+            "taxpayer_id", "environment", "issue_request_id", "message", name=op.f("pk_answered_messages")
+        ),
+        comment="Messages that repeated an answered request: once its number is released, a late copy gets no new one.",
     )
     op.create_table(
         "ranges",
@@ -260,8 +355,7 @@ def upgrade() -> None:
         postgresql.ExcludeConstraint(
             (
                 sa.text(
-                    "numrange(prefix::numeric * 100000000000000 + first_sequence, prefix::numeric *"
-                    " 100000000000000 + last_sequence, '[]')"
+                    "numrange(prefix::numeric * 100000000000000 + first_sequence, prefix::numeric * 100000000000000 + last_sequence, '[]')"
                 ),
                 "&&",
             ),
@@ -272,8 +366,7 @@ def upgrade() -> None:
         postgresql.ExcludeConstraint(
             (
                 sa.text(
-                    "numrange(prefix::numeric * 100000000000000 + first_sequence, prefix::numeric *"
-                    " 100000000000000 + last_sequence, '[]')"
+                    "numrange(prefix::numeric * 100000000000000 + first_sequence, prefix::numeric * 100000000000000 + last_sequence, '[]')"
                 ),
                 "&&",
             ),
@@ -291,8 +384,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("status <> 'used-up' OR next_sequence = last_sequence + 1", name=op.f("ck_ranges_used_up")),
         sa.CheckConstraint(
-            "status = 'quarantined' OR prefix % 100 = CASE channel_mode WHEN 'self-use' THEN 70 WHEN"
-            " 'on-behalf' THEN 71 WHEN 'joint' THEN 72 END",
+            "status = 'quarantined' OR prefix % 100 = CASE channel_mode WHEN 'self-use' THEN 70 WHEN 'on-behalf' THEN 71 WHEN 'joint' THEN 72 END",
             name=op.f("ck_ranges_channel"),
         ),
         sa.CheckConstraint(
@@ -347,14 +439,23 @@ def upgrade() -> None:
         sa.Column("range_last", sa.BigInteger(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("issue_request_id", sa.Text(), nullable=True),
+        sa.Column("bound_to", sa.Text(), nullable=True),
         sa.Column("issue_date", sa.Date(), nullable=True),
         sa.Column("assigned_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("step", sa.SmallInteger(), server_default="1", nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Text(), nullable=True),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint("(status = 'bound') = (bound_to IS NOT NULL)", name=op.f("ck_numbers_bound")),
         sa.CheckConstraint(
-            "(status = 'assigned') = (issue_request_id IS NOT NULL) AND (issue_request_id IS NULL) ="
-            " (issue_date IS NULL) AND (issue_request_id IS NULL) = (assigned_at IS NULL)",
+            "(status IN ('assigned', 'held', 'used')) = (issue_request_id IS NOT NULL) AND (issue_request_id IS NULL) = (issue_date IS NULL) AND (issue_request_id IS NULL) = (assigned_at IS NULL)",
             name=op.f("ck_numbers_assigned"),
         ),
-        sa.CheckConstraint("status IN ('available', 'assigned', 'expired')", name=op.f("ck_numbers_status")),
+        sa.CheckConstraint(
+            "status IN ('available', 'bound', 'assigned', 'held', 'used', 'voided', 'expired')",
+            name=op.f("ck_numbers_status"),
+        ),
         sa.CheckConstraint("EXTRACT(year FROM issue_date) = 2000 + prefix / 10000", name=op.f("ck_numbers_year")),
         sa.CheckConstraint("sequence BETWEEN range_first AND range_last", name=op.f("ck_numbers_in_range")),
         sa.ForeignKeyConstraint(
@@ -375,8 +476,9 @@ def upgrade() -> None:
             name=op.f("fk_numbers_range"),
         ),
         sa.PrimaryKeyConstraint("taxpayer_id", "environment", "prefix", "sequence", name=op.f("pk_numbers")),
-        comment="One row for each number that was assigned, or split off a manual range.",
+        comment="One row for each number that was assigned, or split off a manual range: its present state.",
     )
+    op.create_index("ix_numbers_assigned_at", "numbers", ["assigned_at"], unique=False, postgresql_using="brin")
     op.create_index(
         "ix_numbers_available",
         "numbers",
@@ -387,19 +489,106 @@ def upgrade() -> None:
     op.create_index(
         "uq_numbers_issue_request",
         "numbers",
-        ["taxpayer_id", "environment", "issue_request_id"],
+        ["taxpayer_id", "environment", sa.literal_column("(coalesce(issue_request_id, bound_to))")],
         unique=True,
-        postgresql_where=sa.text("issue_request_id IS NOT NULL"),
+        postgresql_where=sa.text("issue_request_id IS NOT NULL OR bound_to IS NOT NULL"),
     )
+    op.create_table(
+        "invoice_outcomes",
+        sa.Column("taxpayer_id", sa.Text(), nullable=False),
+        sa.Column("environment", sa.Text(), nullable=False),
+        sa.Column("outcome_id", sa.Text(), nullable=False),
+        sa.Column("organization", sa.Text(), nullable=False),
+        sa.Column("issue_request_id", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Integer(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("reuse", sa.Boolean(), nullable=False),
+        sa.Column("became", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "became IN ('used', 'available', 'voided', 'held')", name=op.f("ck_invoice_outcomes_became")
+        ),
+        sa.CheckConstraint("outcome IN ('uploaded', 'failed', 'unknown')", name=op.f("ck_invoice_outcomes_outcome")),
+        sa.ForeignKeyConstraint(
+            ["taxpayer_id", "environment", "prefix", "sequence"],
+            ["numbers.taxpayer_id", "numbers.environment", "numbers.prefix", "numbers.sequence"],
+            name=op.f("fk_invoice_outcomes_number"),
+        ),
+        sa.PrimaryKeyConstraint("taxpayer_id", "environment", "outcome_id", name=op.f("pk_invoice_outcomes")),
+        comment="Outcomes of uploads that moved a number, so that the same one again gets the same answer.",
+    )
+    op.create_table(
+        "number_bindings",
+        sa.Column("taxpayer_id", sa.Text(), nullable=False),
+        sa.Column("environment", sa.Text(), nullable=False),
+        sa.Column("binding_id", sa.Text(), nullable=False),
+        sa.Column("organization", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Integer(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("issue_request_id", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Text(), nullable=True),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("action IN ('bind', 'unbind')", name=op.f("ck_number_bindings_action")),
+        sa.ForeignKeyConstraint(
+            ["taxpayer_id", "environment", "prefix", "sequence"],
+            ["numbers.taxpayer_id", "numbers.environment", "numbers.prefix", "numbers.sequence"],
+            name=op.f("fk_number_bindings_number"),
+        ),
+        sa.PrimaryKeyConstraint("taxpayer_id", "environment", "binding_id", name=op.f("pk_number_bindings")),
+        comment="Bindings (绑定) and unbindings that were done, so that the same one again gets the same answer.",
+    )
+    op.create_table(
+        "number_history",
+        sa.Column("taxpayer_id", sa.Text(), nullable=False),
+        sa.Column("environment", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Integer(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("step", sa.SmallInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("issue_request_id", sa.Text(), nullable=True),
+        sa.Column("bound_to", sa.Text(), nullable=True),
+        sa.Column("issue_date", sa.Date(), nullable=True),
+        sa.Column("assigned_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Text(), nullable=True),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["taxpayer_id", "environment", "prefix", "sequence"],
+            ["numbers.taxpayer_id", "numbers.environment", "numbers.prefix", "numbers.sequence"],
+            name=op.f("fk_number_history_number"),
+        ),
+        sa.PrimaryKeyConstraint(
+            "taxpayer_id", "environment", "prefix", "sequence", "step", name=op.f("pk_number_history")
+        ),
+        comment="The states that numbers had before; written by the database itself at each change, never changed.",
+    )
+    op.create_index(
+        "ix_number_history_issue_request",
+        "number_history",
+        ["taxpayer_id", "environment", "issue_request_id"],
+        unique=False,
+    )
+    for guard in _GUARDS:
+        op.execute(sa.text(guard))
 
 
 def downgrade() -> None:
-    """Remove every table of the main job, and with them all that they hold."""
+    """Remove every table, and with them all that they hold."""
+    op.drop_table("number_history")
+    op.drop_table("number_bindings")
+    op.drop_table("invoice_outcomes")
     op.drop_table("numbers")
     op.drop_table("ranges")
+    op.drop_table("answered_messages")
     op.drop_table("issue_requests")
     op.drop_table("claims")
     op.drop_table("organizations")
+    op.drop_table("usage")
     op.drop_table("stocks")
     op.drop_table("refreshes")
     op.drop_table("outbox")
@@ -407,3 +596,5 @@ def downgrade() -> None:
     op.drop_table("deployment")
     op.drop_table("channels")
     op.execute(sa.schema.DropSequence(sa.Sequence("queue_positions")))
+    op.execute("DROP FUNCTION keep_number_history()")
+    op.execute("DROP FUNCTION refuse_change()")

@@ -1,0 +1,90 @@
+"""Usage: how many automatic numbers each taxpayer takes in an hour, and what follows from it."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from db.records import StockKey
+
+#: What the rate of use is measured over.
+WINDOW = timedelta(days=7)
+
+_ADD = text("""
+    INSERT INTO usage AS u (taxpayer_id, environment, channel_mode, hour, taken)
+    SELECT v.taxpayer_id, :environment, v.channel_mode, date_trunc('hour', CAST(:now AS timestamptz)), v.taken
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:channel_modes AS text[]), CAST(:taken AS integer[]))
+        AS v (taxpayer_id, channel_mode, taken)
+    ORDER BY v.taxpayer_id, v.channel_mode
+    ON CONFLICT (taxpayer_id, environment, channel_mode, hour) DO UPDATE SET taken = u.taken + excluded.taken
+""")
+
+_USED = text("""
+    SELECT coalesce(max(taken), 0), coalesce(sum(taken), 0), min(hour) FROM usage
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode
+      AND hour > :since
+""")
+
+
+def add_usage(
+    connection: Connection,
+    environment: str,
+    taken: Mapping[tuple[str, str], int],
+    *,
+    now: datetime,
+) -> None:
+    """Count numbers taken just now, by taxpayer and channel mode; the stocks must be locked."""
+    counted = sorted((key, count) for key, count in taken.items() if count > 0)
+    if counted:
+        connection.execute(
+            _ADD,
+            {
+                "environment": environment,
+                "now": now,
+                "taxpayer_ids": [key[0] for key, _ in counted],
+                "channel_modes": [key[1] for key, _ in counted],
+                "taken": [count for _, count in counted],
+            },
+        )
+
+
+def busiest_hour(connection: Connection, environment: str, key: StockKey, *, now: datetime) -> int:
+    """Tell how many numbers the taxpayer took in the busiest hour of the last seven days."""
+    return _used(connection, environment, key, now)[0]
+
+
+def days_left(
+    connection: Connection,
+    environment: str,
+    key: StockKey,
+    remaining: int,
+    *,
+    now: datetime,
+) -> float | None:
+    """Tell for how many days `remaining` numbers last at the rate of the last seven days; None where none was taken.
+
+    A taxpayer that began less than seven days ago is measured from its first hour, by a full day at the least.
+    """
+    _, taken, first = _used(connection, environment, key, now)
+    if taken == 0 or first is None:
+        return None
+    measured = max((now - first).total_seconds() / 86_400, 1.0)
+    return round(remaining / (taken / measured), 2)
+
+
+def _used(
+    connection: Connection,
+    environment: str,
+    key: StockKey,
+    now: datetime,
+) -> tuple[int, int, datetime | None]:
+    row = connection.execute(
+        _USED,
+        {
+            "taxpayer_id": key.taxpayer_id,
+            "environment": environment,
+            "channel_mode": key.channel_mode,
+            "since": now - WINDOW,
+        },
+    ).one()
+    return row[0], row[1], row[2]

@@ -1,0 +1,51 @@
+"""Levels: a stock that was taken from comes down to low or runs out; told once for each time (contract, rule 7)."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from db.ranges import last_taken_number
+from db.stocks import exhaust, lower
+from db.usage import days_left
+from schemas.invoice_number import format_number
+from worker.answers import Answer
+from worker.decisions.shelf import Shelf
+from worker.events import EventWriter
+
+
+def record_crossing(
+    connection: Connection,
+    environment: str,
+    events: EventWriter,
+    shelf: Shelf,
+    *,
+    wanted_by: str | None,
+    waiting: int,
+    now: datetime,
+) -> list[Answer]:
+    """Record the level that the stock has come down to, if it is new, and give the event that leads to a claim."""
+    stock = shelf.stock
+    match shelf.crossing:
+        case "exhausted":
+            exhaust(connection, environment, stock.key, wanted_by=wanted_by, now=now)
+            last = last_taken_number(connection, environment, stock.key)
+            event = events.range_exhausted(
+                stock.key,
+                episode=stock.episode + 1,
+                last_number=None if last is None else format_number(*last),
+                waiting=waiting,
+                now=now,
+            )
+        case "low":
+            lower(connection, environment, stock.key, wanted_by=wanted_by)
+            event = events.range_low(
+                stock.key,
+                episode=stock.episode,
+                remaining=shelf.remaining,
+                threshold=stock.low_at,
+                days_left=days_left(connection, environment, stock.key, shelf.remaining, now=now),
+                now=now,
+            )
+        case _:
+            return []
+    return [Answer(event)]
