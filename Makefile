@@ -56,12 +56,15 @@ format: install ## let the tools change what they can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# No file may name an index: each machine has its own.
+COMPILE := $(VENV)/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+
 lock: install ## choose the newest versions that pyproject.toml allows, with their hashes
 	@$(BIN)/python -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --quiet uv
-	$(VENV)/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --group dev \
-		--output-file requirements.lock pyproject.toml
+	$(COMPILE) --group dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraints requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, case, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.records import Claim, DirectUnitState
@@ -156,8 +156,12 @@ def take_turn(
         return []
     rows = connection.execute(query.limit(free).with_for_update(skip_locked=True))
     taken = [Claim(**row) for row in rows.mappings()]
+    # A turn that ended unsettled was a call whose worker died, or whose answer could not be stored: it may have been
+    # granted, so a refusal of its replay must not settle the claim.
+    unsettled = case((claims.c.calling_until.is_(None), 0), else_=1)
     for claim in taken:
-        change_claim(connection, environment, claim, calling_until=until)
+        outcomes = claims.c.unknown_outcomes + unsettled
+        change_claim(connection, environment, claim, calling_until=until, unknown_outcomes=outcomes)
     return taken
 
 

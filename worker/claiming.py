@@ -61,11 +61,13 @@ class Claiming:
     def handle_stock_events(self, connection: Connection, items: Sequence[Item]) -> list[Answer]:
         """Record an automatic claim for each stock whose event tells of its present episode; late copies do nothing."""
         told = [cast("RangeExhausted | RangeLow", item.request) for item in items]
-        episodes = {StockKey(each.taxpayer_id, each.channel_mode, each.year): each.episode for each in told}
+        # A late copy may come in one batch with the present episode's event, before or after it.
+        episodes = {(StockKey(each.taxpayer_id, each.channel_mode, each.year), each.episode) for each in told}
         # Only stocks that exist: an event of one that doesn't is none of ours.
-        known = {key for key in episodes if channel_of_stock(connection, self._environment, key) is not None}
+        keys = {key for key, _ in episodes}
+        known = {key for key in keys if channel_of_stock(connection, self._environment, key) is not None}
         for key, stock in sorted(lock_stocks(connection, self._environment, known).items()):
-            if stock.episode == episodes[key]:
+            if (key, stock.episode) in episodes:
                 self._claim_if_needed(connection, key)
         return []
 

@@ -55,7 +55,7 @@ def nothing_comes(subscription: Subscription) -> bool:
 def test_a_message_arrives_as_it_was_published(broker_url: str, connect: OpenBroker) -> None:
     broker = connect(broker_url)
     subscription = broker.subscribe(ISSUING, prefetch=10)
-    body = "{\"名\": \"发票\"}".encode() + bytes(range(256))
+    body = '{"名": "发票"}'.encode() + bytes(range(256))
     sent = Message(
         EXCHANGE,
         KEY,
@@ -170,7 +170,9 @@ def test_each_message_of_a_list_has_its_own_outcome(broker_url: str, connect: Op
 def test_dead_letters_have_a_queue_whatever_their_routing_key(broker_url: str, connect: OpenBroker) -> None:
     broker = connect(broker_url)
 
-    outcomes = publish(broker, message(key="any.thing", exchange=DEAD_EXCHANGE), message(key="", exchange=DEAD_EXCHANGE))
+    outcomes = publish(
+        broker, message(key="any.thing", exchange=DEAD_EXCHANGE), message(key="", exchange=DEAD_EXCHANGE)
+    )
 
     assert outcomes == [Outcome.CONFIRMED, Outcome.CONFIRMED]
 
@@ -198,7 +200,7 @@ def test_what_amqp_cannot_carry_is_refused_before_it_harms_others(
 ) -> None:
     broker = connect(broker_url)
 
-    with pytest.raises(ValueError, match="key|id|header"):
+    with pytest.raises(ValueError, match=r"key|id|header"):
         broker.publish([message(), unpublishable])
 
     assert publish(broker, message()) == [Outcome.CONFIRMED]
@@ -209,7 +211,9 @@ def test_threads_may_publish_at_once(broker_url: str, connect: OpenBroker) -> No
     subscription = broker.subscribe(ISSUING, prefetch=500)
 
     def publish_some(thread: int) -> list[Outcome]:
-        return publish(broker, *[message(f"{thread}-{number}", message_id=f"{thread}-{number}") for number in range(300)])
+        return publish(
+            broker, *[message(f"{thread}-{number}", message_id=f"{thread}-{number}") for number in range(300)]
+        )
 
     with ThreadPoolExecutor(4) as pool:
         outcomes = [outcome for some in pool.map(publish_some, range(4)) for outcome in some]

@@ -26,9 +26,7 @@ sys.stdin.read()
 
 def tables(url: str) -> set[str]:
     with psycopg.connect(url) as connection:
-        return {
-            row[0] for row in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        }
+        return {row[0] for row in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
 
 
 def test_databases_are_apart(postgres: PrivatePostgres) -> None:

@@ -66,6 +66,11 @@ class PrivateRabbitMQ:
         return self._password
 
     @property
+    def folder(self) -> Path:
+        """Where all that it stores is."""
+        return self._folder
+
+    @property
     def port(self) -> int:
         """Where it accepts AMQP, on 127.0.0.1."""
         return self._port

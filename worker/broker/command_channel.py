@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from amqp import spec
 from amqp.exceptions import MessageNacked
 from kombu.connection import Connection
 
@@ -88,6 +89,11 @@ class CommandChannel:
         """Give back what was taken from `queue` and not acknowledged, in its old place."""
         if isinstance(self._channel, MemoryChannel):
             self._channel.put_back(queue, self._out.values())
+        else:
+            # Closing alone gives back too, but only some time after the answer to it: the next to look at the queue
+            # would find some of it missing.
+            self._channel.basic_recover(requeue=True)
+            self._channel.wait(spec.Basic.RecoverOk, timeout=CONFIRM_TIMEOUT)
         self._channel.close()
 
     def _note_return(self, *_arguments: object) -> None:

@@ -135,20 +135,22 @@ def _problem_of_sending(
 
 
 def _go_through(url: str, visit: Callable[[CommandChannel, DeadLetter, Parcel], _Next]) -> None:
-    """Visit each letter that lies there now, once. What isn't done with goes back to its place at the end."""
+    """Visit each letter that lies there now, once. What isn't done with goes back to its place at the end.
+
+    All of them are taken, even where the visitor has seen enough: RabbitMQ 3.10 puts what comes back behind what came
+    back before, so only a whole queue that comes back keeps its order.
+    """
     with _opened(url) as channel:
-        position, left = 0, 1
-        while left > 0:
-            taken = channel.take(DEAD_LETTERS)
-            if taken is None:
-                return
+        position, left, enough = 0, 1, False
+        while left > 0 and (taken := channel.take(DEAD_LETTERS)) is not None:
             left = left - 1 if position else taken.left
             position += 1
+            if enough:
+                continue
             following = visit(channel, read_letter(position, taken.parcel), taken.parcel)
+            enough = following.stop
             if following.done:
                 channel.acknowledge(taken)
-            if following.stop:
-                return
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from worker.broker.address import BrokerAddress
 from worker.broker.port import Message, Outcome, Subscription
 from worker.broker.rabbitmq_consumer import Consumer
 from worker.broker.rabbitmq_publisher import Publisher
+from worker.broker.rabbitmq_wire import silence_pika
 
 #: Seconds on top of `close`'s timeout for the threads to end after their connection was dropped.
 _GRACE = 5.0
@@ -24,6 +25,7 @@ class RabbitMQBroker:
 
     def __init__(self, address: BrokerAddress, environment: Environment) -> None:
         """Prepare; nothing connects before `start`."""
+        silence_pika()
         self._consumer = Consumer(address, environment)
         self._publisher = Publisher(address, environment)
 
@@ -57,4 +59,4 @@ class RabbitMQBroker:
         self._publisher.close(timeout)
         for thread in (self._consumer.thread, self._publisher.thread):
             thread.join(max(0.0, deadline - time.monotonic()) + _GRACE)
-        self._publisher.end()
+        self._publisher.ended()

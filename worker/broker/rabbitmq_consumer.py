@@ -77,6 +77,11 @@ class Consumer:
         for subscription in self._subscriptions:
             subscription.send_pending_ack()
 
+    def ended(self) -> None:
+        """Nothing will come any more."""
+        for subscription in self._subscriptions:
+            subscription.close()
+
     def _declare(self, connection: Connection) -> None:
         TopologyDeclaration(
             connection,

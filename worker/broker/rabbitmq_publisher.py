@@ -96,13 +96,6 @@ class Publisher:
             self._settled.wait_for(lambda: not self._open_publications, timeout)
         self.thread.stop(max(0.0, deadline - time.monotonic()))
 
-    def end(self) -> None:
-        """Give every future its result; from now on publishing is `UNKNOWN` at once. After the thread's end."""
-        with self._lock:
-            self._over = True
-        self.disconnected()
-        self._give_up_older_than(float("inf"))
-
     # ------------------------------------------------------------------ the connection's thread
 
     def connected(self, connection: Connection) -> None:
@@ -137,6 +130,12 @@ class Publisher:
 
     def before_close(self) -> None:
         """Nothing is left to send: `close` has waited for it."""
+
+    def ended(self) -> None:
+        """Give every future its result; from now on publishing is `UNKNOWN` at once."""
+        with self._lock:
+            self._over = True
+        self._give_up_older_than(float("inf"))
 
     def _not_declared(self, reason: BaseException) -> None:
         refusal = refusal_of_topology(reason, self._address)

@@ -47,6 +47,10 @@ class ConnectionUser(Protocol):
         """Send what must be sent before an orderly end."""
         ...
 
+    def ended(self) -> None:
+        """Give up on everything: stopped or refused, there will be no connection any more."""
+        ...
+
 
 class ConnectionThread:
     """Keeps one connection alive for its user."""
@@ -114,7 +118,7 @@ class ConnectionThread:
                 pause = FIRST_PAUSE
             self._rest(pause * _random.uniform(0.5, 1.0))
             pause = min(LONGEST_PAUSE, pause * 2)
-        self._user.disconnected()
+        self._user.ended()
 
     def _session(self) -> None:
         loop = new_loop()

@@ -4,6 +4,7 @@ Everything here except `IOLoop.add_callback_threadsafe` belongs to the thread th
 """
 # ruff: noqa: D102  # the methods are pika's, and described there
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
@@ -151,6 +152,14 @@ class Connection(Protocol):
     def add_on_connection_blocked_callback(self, callback: Callable[..., object]) -> None: ...
 
     def add_on_connection_unblocked_callback(self, callback: Callable[..., object]) -> None: ...
+
+
+def silence_pika() -> None:
+    """Keep pika's own lines out of the log: eight for each failed attempt to connect, where ours is one.
+
+    It also warns of each channel that the broker closes, the normal answer to our looking for an exchange among them.
+    """
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # noqa: TID251  # to set its level, not to log
 
 
 def new_loop() -> IOLoop:

@@ -33,7 +33,9 @@ _ORGANIZATIONS = Layout(
 
 @organizations.command("import")
 def _import(
-    file: Annotated[Path, typer.Argument(help="YAML (.yaml, .yml) or JSON (.json) list of organisations.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="YAML (.yaml, .yml) or JSON (.json) list of organisations.")
+    ],
 ) -> None:
     """Register organisations: the file's words replace what is stored for its codes."""
     settings = load_settings()

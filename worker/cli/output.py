@@ -19,6 +19,9 @@ from worker.clock import CHINA
 
 Row = Mapping[str, object]
 
+#: Shorter words above a column, so that its values decide how wide it is.
+_HEADINGS = {"channel_mode": "channel", "automatic_claims": "automatic"}
+
 #: Wide enough that no table for a file or another program is folded.
 _UNFOLDED = 10_000
 
@@ -84,11 +87,11 @@ def warn(line: str) -> None:
 
 
 def _table(rows: Sequence[Row], columns: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, show_lines=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         numeric = all(isinstance(row[field], int) for row in rows for field in column)
         table.add_column(
-            Text("\n".join(field.replace("_", " ") for field in column)),
+            Text("\n".join(_HEADINGS.get(field, field).replace("_", " ") for field in column)),
             justify="right" if numeric else "left",
             overflow="fold",
         )
@@ -129,6 +132,8 @@ def readable(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     return printable(str(value))
 
 

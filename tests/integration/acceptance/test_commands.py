@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.postgres import PrivatePostgres
 
-from tests.support.outside.identities import Organization, organization
+from tests.support.outside.identities import Organization, china_today, organization
 from tests.support.outside.polling import eventually
 from tests.support.outside.processes import Finished, Fuma
 from tests.support.outside.shop import Shop
 from tests.support.outside.world import World
+from tests.support.postgres import PrivatePostgres
 
 
 def imported(shop: Shop, path: Path, entries: object) -> Finished:
@@ -123,7 +123,7 @@ def test_the_tax_id_of_a_code_that_was_used_stays(shop: Shop, tmp_path: Path) ->
         {"colour": "green"},
         {"using_unit_id": None},
     ],
-    ids=lambda wrong: next(iter(wrong)),
+    ids=lambda wrong: "-".join(f"{name}={value}" for name, value in wrong.items()),
 )
 def test_a_wrong_entry_is_refused_in_one_line(shop: Shop, tmp_path: Path, wrong: dict[str, object]) -> None:
     entry = {**organization().entry(), **wrong}
@@ -142,12 +142,19 @@ def test_one_code_twice_in_a_file_is_refused(shop: Shop, tmp_path: Path) -> None
     assert org.code in imported(shop, tmp_path / "orgs.json", entries_of(org, replace(org, policy={}))).refused()
 
 
+def emit_issue(world: World, org: Organization, key: str) -> str:
+    """Ask for a number by `fuma emit`; gives what it printed."""
+    return world.fuma.ok(
+        "emit", "issue", "--organization", org.code, "--id", key, "--issue-date", china_today().isoformat()
+    )
+
+
 def test_emit_publishes_and_prints_the_id(shop: Shop) -> None:
     """The id of the request, once the broker has confirmed it."""
     org = shop.organization()
-    asked = shop.world.fuma.ok("emit", "issue", "--organization", org.code)
-    assigned = shop.world.events.one("number-assigned", taxpayer_id=org.taxpayer_id)
-    assert assigned.data["issue_request_id"] in asked
+    asked = emit_issue(shop.world, org, "emitted-1")
+    shop.world.events.one("number-assigned", taxpayer_id=org.taxpayer_id, issue_request_id="emitted-1")
+    assert "emitted-1" in asked
     asked = shop.world.fuma.ok("emit", "claim", "--organization", org.code, "--quantity", "4")
     claimed = shop.world.events.one("range-claimed", taxpayer_id=org.taxpayer_id, claim_mode="manual")
     assert claimed.data["claim_id"] in asked
@@ -160,7 +167,7 @@ def test_emit_publishes_and_prints_the_id(shop: Shop) -> None:
 def test_emit_declares_the_topology_so_that_nothing_is_lost_before_the_first_worker(world: World) -> None:
     org = organization(claim_quantity=5)
     world.register(org)
-    world.fuma.ok("emit", "issue", "--organization", org.code)
+    emit_issue(world, org, "emitted-early")
     assert world.events.everything() == []
     world.worker()
     world.events.one("number-assigned", taxpayer_id=org.taxpayer_id)

@@ -191,7 +191,7 @@ def test_a_letter_moved_by_the_broker_can_be_shown_and_brought_back(world: World
         eventually(lambda: world.queue_length("fuma.dead-letters") == 1, within=20, what="the broker's dead letter")
 
     assert "delivery-limit" in world.fuma.ok("dead-letters", "list")
-    world.fuma.ok("dead-letters", "redrive", "--all")
+    world.fuma.ok("dead-letters", "redrive")
     assert world.queue_length("fuma.dead-letters") == 0
     assert world.events.everything() == []
     world.worker()

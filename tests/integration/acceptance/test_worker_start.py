@@ -5,13 +5,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from pika.exchange_type import ExchangeType
-from tests.support.postgres import PrivatePostgres
 
 from tests.support.outside.contract import DEAD_LETTERS_ARGUMENTS, REQUEST_QUEUE_ARGUMENTS, REQUEST_QUEUES
 from tests.support.outside.identities import ahead
 from tests.support.outside.processes import Finished
 from tests.support.outside.shop import Shop
 from tests.support.outside.world import World
+from tests.support.postgres import PrivatePostgres
 
 
 def refused(world: World, **settings: str | None) -> str:

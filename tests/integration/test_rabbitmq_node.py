@@ -1,0 +1,56 @@
+"""The tests' own RabbitMQ node leaves no process behind, however its owner ends."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.support.waiting import wait_until
+
+STARTING = """
+import sys, time
+from tests.support.rabbitmq import PrivateRabbitMQ
+with PrivateRabbitMQ() as node:
+    print(node.new_vhost(), node.folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_run_leaves_no_process() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTING],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        assert owner.stdout is not None
+        url, folder = owner.stdout.readline().split()
+        assert url.startswith("amqp://")
+        started = processes_of(folder)
+        assert {"beam.smp", "epmd"} <= {name for _, name in started}
+
+        owner.send_signal(signal.SIGKILL)
+        owner.wait(10)
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid, _ in started), "the node's end")
+
+
+def processes_of(folder: str) -> list[tuple[int, str]]:
+    """Find the node's processes by its folder, and its epmd by the port that the node was given."""
+    nodes = [process for process in psutil.process_iter() if folder in " ".join(command_of(process))]
+    ports = {process.environ().get("ERL_EPMD_PORT") for process in nodes if process.name() == "beam.smp"}
+    daemons = [
+        process
+        for process in psutil.process_iter()
+        if process.name() == "epmd" and ports & set(command_of(process)[1:])
+    ]
+    return [(process.pid, process.name()) for process in (*nodes, *daemons)]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        command: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return command

@@ -1,0 +1,90 @@
+"""Requests as the lanes hand them over: each read by the schema, so that no test asks what nobody can ask."""
+
+from collections.abc import Mapping
+
+from schemas.cloudevents import STRUCTURED, CloudEvent, Form
+from schemas.requests import Refusal, read_request
+from schemas.topics import Topic, event_type
+from schemas.vocabulary import Environment
+from worker.broker.port import Delivery
+from worker.decoding import Item
+
+TODAY = "2026-11-23"
+
+
+def item(
+    topic: Topic,
+    data: Mapping[str, object],
+    *,
+    form: Form = Form.SINGLE,
+    group: int = 0,
+    traceparent: str | None = None,
+) -> Item:
+    """Make an item of data that the topic's schema accepts."""
+    request = read_request(topic, dict(data), Environment.SANDBOX)
+    assert not isinstance(request, Refusal), request
+    event = CloudEvent("message", "/tests", event_type(topic), data, None, None, traceparent, None)
+    delivery = Delivery(1, b"", STRUCTURED, None, {}, topic.value, None, redelivered=False)
+    return Item(request, event, form, group, delivery)
+
+
+def invoice(  # noqa: PLR0913 -- all that a request can say
+    issue_request_id: str = "R1",
+    *,
+    organization: str = "A",
+    issue_date: str = TODAY,
+    kind: str = "blue",
+    number: str | None = None,
+    form: Form = Form.SINGLE,
+    group: int = 0,
+    traceparent: str | None = None,
+) -> Item:
+    """An `invoice-issuing`."""
+    data: dict[str, object] = {
+        "issue_request_id": issue_request_id,
+        "organization": organization,
+        "issue_date": issue_date,
+        "kind": kind,
+    }
+    if number is not None:
+        data["number"] = number
+    return item(Topic.INVOICE_ISSUING, data, form=form, group=group, traceparent=traceparent)
+
+
+def invoices(count: int, *, organization: str = "A", prefix: str = "R", form: Form = Form.SINGLE) -> list[Item]:
+    """So many `invoice-issuing`, R1 and up."""
+    return [invoice(f"{prefix}{n}", organization=organization, form=form) for n in range(1, count + 1)]
+
+
+def claim(
+    claim_id: str = "C1",
+    *,
+    organization: str = "A",
+    quantity: int = 10,
+    form: Form = Form.SINGLE,
+    group: int = 0,
+) -> Item:
+    """A `claim-requested`."""
+    data = {
+        "claim_id": claim_id,
+        "organization": organization,
+        "quantity": quantity,
+        "requested_by": "an operator",
+    }
+    return item(Topic.CLAIM_REQUESTED, data, form=form, group=group)
+
+
+def refresh(
+    refresh_id: str = "F1",
+    *,
+    organization: str | None = None,
+    taxpayer_id: str | None = None,
+    form: Form = Form.SINGLE,
+) -> Item:
+    """A `refresh-requested`."""
+    data = {"refresh_id": refresh_id, "organization": organization, "taxpayer_id": taxpayer_id}
+    return item(
+        Topic.REFRESH_REQUESTED,
+        {name: value for name, value in data.items() if value is not None},
+        form=form,
+    )
