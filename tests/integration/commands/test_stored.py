@@ -158,8 +158,9 @@ def test_programs_get_every_row_and_people_are_told_of_more(stored: Ledger, fuma
 
 
 @pytest.mark.usefixtures("stored")
-def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
-    with subprocess.Popen([*FUMA, "ranges"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_reader_that_goes_away_ends_the_command_quietly(options: list[str]) -> None:
+    with subprocess.Popen([*FUMA, "ranges", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
         assert command.stdout is not None
         assert command.stderr is not None
         command.stdout.close()
