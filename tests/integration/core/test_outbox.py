@@ -185,3 +185,22 @@ def test_events_of_a_claim_survive_a_crash_too(core: Core) -> None:
 
     told = core.told()
     assert [each.topic for each in told] == [Topic.RANGE_CLAIMED, Topic.NUMBER_ASSIGNED]
+
+
+def test_a_sweep_ends_although_the_broker_refuses_everything(core: Core) -> None:
+    core.fill(2000)
+    core.commit_without_publishing(lambda connection: core.issuing.handle(connection, invoices(600)))
+    core.clock.set(core.clock.now() + LEASE)
+
+    def refuse(_: Message) -> Outcome:
+        assert len(core.broker.published) < 3000, "the sweep publishes the same messages again and again"
+        if len(core.broker.published) % 500 == 0:
+            # As the remover does for whatever has no confirm.
+            core.clock.advance(milliseconds=1)
+            core.change("UPDATE outbox SET publish_after = :now", now=core.clock.now())
+        return Outcome.UNKNOWN
+
+    core.broker.outcome = refuse
+    core.relay.sweep()
+
+    assert stored(core) == 600
