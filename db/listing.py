@@ -216,8 +216,9 @@ def _rows(
         value = getattr(filters, name)
         if value is not None:
             statement = statement.where(test(value))
-    result = connection.execute(statement.limit(filters.limit), execution_options={"yield_per": _PAGE})
-    return (dict(row) for row in result.mappings())
+    with connection.execute(statement.limit(filters.limit), execution_options={"yield_per": _PAGE}) as result:
+        for row in result.mappings():
+            yield dict(row)
 
 
 def _digits(prefix: ColumnElement[int], sequence: ColumnElement[int]) -> ColumnElement[str]:

@@ -116,7 +116,9 @@ class Comparing:
         return find_claim_of_serial(connection, self._environment, taxpayer_id, listed.business_serial)
 
     def _held(self, connection: Connection, taxpayer_id: str) -> list[HeldRange]:
-        return ranges_of_taxpayer(connection, self._environment, taxpayer_id)
+        """Read the taxpayer's ranges, quarantined ones first: of two with one first number, the one we hold counts."""
+        ranges = ranges_of_taxpayer(connection, self._environment, taxpayer_id)
+        return sorted(ranges, key=lambda one: one.status != "quarantined")
 
     def _keep_as_foreign(
         self,

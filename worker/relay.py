@@ -63,9 +63,11 @@ class Relay:
 
     def sweep(self) -> None:
         """Publish what a crash or a broken connection left behind; waits for each part before the next."""
+        # What is given back meanwhile is left for the next sweep: a broker that refuses must not keep this one going.
+        began = self._clock.now()
         while True:
             with self._engine.begin() as connection:
-                left = take_left_behind(connection, now=self._clock.now(), most=_SWEEP)
+                left = take_left_behind(connection, now=began, most=_SWEEP)
             if not left:
                 return
             _log.info("outbox-swept", messages=len(left))

@@ -30,6 +30,9 @@ from worker.leqi.port import Answer as LeqiAnswer
 from worker.leqi.port import Granted, Refused, Throttled, Unknown
 from worker.stocking import Stocking
 
+#: More failed claims in a row than this are not counted: the wait for the next one has long stopped growing.
+_MOST_FAILED_CLAIMS = 100
+
 
 class Settling:
     """Settles claims, or puts them off, by what LeQi answered."""
@@ -79,9 +82,9 @@ class Settling:
                 return self._refused(connection, claim, stock, answer, now)
             case Refused():
                 # An earlier call of this claim may have granted: a refusal of its replay settles nothing.
-                return self._unknown(connection, claim, Reason.LEQI_REFUSED, _refusal(answer), now)
+                return self._unknown(connection, claim, stock, Reason.LEQI_REFUSED, _refusal(answer), now)
             case Unknown():
-                return self._unknown(connection, claim, Reason.LEQI_UNREACHABLE, answer.detail, now)
+                return self._unknown(connection, claim, stock, Reason.LEQI_UNREACHABLE, answer.detail, now)
             case Granted():
                 message = "a grant was checked before"
                 raise AssertionError(message)
@@ -192,6 +195,7 @@ class Settling:
         self,
         connection: Connection,
         claim: Claim,
+        stock: Stock,
         reason: Reason,
         detail: str,
         now: datetime,
@@ -206,6 +210,8 @@ class Settling:
         self._put_off(connection, claim, status, reason, detail, next_at, unknown_outcomes=outcomes)
         if status == claim.status:
             return []
+        # It may be granted later, and so may each that follows: while LeQi is away they are not to pile up.
+        self._put_off_next_claim(connection, claim, stock, now)
         event = self._events.claim_unresolved(claim, reason=reason, detail=detail, next_attempt_at=next_at, now=now)
         return [Answer(event, Form(claim.form))]
 
@@ -219,7 +225,7 @@ class Settling:
         """Let the stock's next automatic claim wait; a manual claim, or one given up before, changes nothing."""
         if claim.claim_mode == "manual" or claim.status != "open":
             return None
-        failed = stock.failed_claims + 1
+        failed = min(stock.failed_claims + 1, _MOST_FAILED_CLAIMS)
         retry_at = now + reclaim_wait(failed)
         self._set_claiming(connection, stock, retry_at, stock.claim_at_most, failed)
         return retry_at

@@ -261,6 +261,26 @@ def test_acknowledging_makes_room_for_more(broker_url: str, connect: OpenBroker)
     assert bodies(take(subscription, 50)) == [str(number) for number in range(50)]
 
 
+def test_an_acknowledgement_that_comes_late_or_twice_changes_nothing(broker_url: str, connect: OpenBroker) -> None:
+    broker = connect(broker_url)
+    subscription = broker.subscribe(ISSUING, prefetch=40)
+    publish(broker, *numbered(80))
+    generations: set[int] = set()
+
+    for _ in range(20):
+        older = subscription.next_batch(size=2, age=1.0, wait=SECONDS)
+        newer = subscription.next_batch(size=2, age=1.0, wait=SECONDS)
+        assert older is not None
+        assert newer is not None
+        generations |= {older.generation, newer.generation}
+        for batch in (newer, older, newer):
+            subscription.acknowledge(batch)
+
+    assert len(generations) == 1
+    broker.close(5.0)
+    assert nothing_comes(connect(broker_url).subscribe(ISSUING, prefetch=100))
+
+
 def test_subscriptions_share_a_queue(broker_url: str, connect: OpenBroker) -> None:
     subscriptions = [connect(broker_url).subscribe(ISSUING, prefetch=20) for _ in range(2)]
     publish(connect(broker_url), *numbered(200))

@@ -1,5 +1,6 @@
 """The tests' own RabbitMQ node leaves no process behind, however its owner ends."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def test_a_killed_run_leaves_no_process() -> None:
         owner.send_signal(signal.SIGKILL)
         owner.wait(10)
         wait_until(lambda: not any(psutil.pid_exists(pid) for pid, _ in started), "the node's end")
+    shutil.rmtree(folder)
 
 
 def processes_of(folder: str) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
+from schemas.topics import Topic
 from schemas.vocabulary import Environment
 from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.waiting import wait_until
@@ -150,6 +151,39 @@ def test_the_other_environments_broker(private_rabbitmq_url: str, refused: Calla
         assert "serves the environment 'production'" in text
 
 
+def test_an_encrypted_broker_of_a_known_authority(rabbitmq_node: PrivateRabbitMQ, private_rabbitmq_url: str) -> None:
+    vhost = urlsplit(private_rabbitmq_url).path[1:]
+    url = f"{rabbitmq_node.tls_url_of(vhost)}?cacertfile={rabbitmq_node.ca_file}"
+    broker = open_broker(url, Environment.SANDBOX)
+    broker.start()
+    wait_until(lambda: broker.ready, "readiness")
+    subscription = broker.subscribe(Topic.REFRESH_REQUESTED, prefetch=10)
+
+    assert broker.publish([REQUEST]).result(30.0) == [Outcome.CONFIRMED]
+    emit(url, REQUEST)
+
+    batch = subscription.next_batch(size=2, age=30.0, wait=30.0)
+    assert batch is not None
+    assert len(batch.deliveries) == 2
+    broker.close(5.0)
+
+
+def test_an_encrypted_broker_of_an_unknown_authority_is_not_spoken_to(
+    rabbitmq_node: PrivateRabbitMQ,
+    private_rabbitmq_url: str,
+) -> None:
+    url = rabbitmq_node.tls_url_of(urlsplit(private_rabbitmq_url).path[1:])
+    broker = open_broker(url, Environment.SANDBOX)
+    with capture_logs() as logs:
+        broker.start()
+        wait_until(lambda: bool(logs), "an attempt to connect")
+        broker.close(5.0)
+
+    assert "CERTIFICATE_VERIFY_FAILED" in repr(logs)
+    assert not broker.ready
+    assert "CERTIFICATE_VERIFY_FAILED" in said_by_emit(url)
+
+
 def test_a_broker_that_is_not_there_is_waited_for(
     rabbitmq_node: PrivateRabbitMQ,
     private_rabbitmq_url: str,
@@ -164,6 +198,7 @@ def test_a_broker_that_is_not_there_is_waited_for(
             lambda: [line["event"] for line in logs].count("broker_unreachable") > 3,
             "some attempts to connect",
         )
+        assert "Connection refused" in repr(logs)
         assert not broker.ready
         assert broker.refusal is None
 

@@ -23,6 +23,8 @@ from queue import Empty, Queue
 from types import TracebackType
 from typing import IO, Self
 
+from tests.support.certificates import write_certificates
+
 #: Debian's `/usr/sbin/rabbitmq-server` is a wrapper that insists on the user `rabbitmq`; the script behind it does not.
 SCRIPTS = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), Path("/opt/rabbitmq/sbin/rabbitmq-server"))
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -46,7 +48,7 @@ class PrivateRabbitMQ:
         """Choose ports and make the folder; nothing runs yet."""
         self._script = _find_script()
         self._folder = Path(tempfile.mkdtemp(prefix="fuma-rabbitmq-"))
-        self._port, self._dist_port, self._epmd_port = _free_ports(3)
+        self._port, self._tls_port, self._dist_port, self._epmd_port = _free_ports(4)
         self._name = f"fuma{self._port}@localhost"
         self._user = "fuma-test"
         self._password = secrets.token_hex(12)
@@ -79,6 +81,15 @@ class PrivateRabbitMQ:
         """Address a virtual host, as the administrator or as another user."""
         path = "%2F" if vhost == "/" else vhost
         return f"amqp://{user or self._user}:{password or self._password}@127.0.0.1:{self._port}/{path}"
+
+    def tls_url_of(self, vhost: str) -> str:
+        """Address a virtual host over TLS. The server's certificate is signed by `ca_file`, for 127.0.0.1."""
+        return self.url_of(vhost).replace("amqp://", "amqps://").replace(f":{self._port}/", f":{self._tls_port}/")
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority that a client must trust for `tls_url_of`."""
+        return self._folder / "ca.pem"
 
     def start(self) -> None:
         """Start the node, for the first time or again with the same data, and wait until it accepts AMQP."""
@@ -223,12 +234,19 @@ class PrivateRabbitMQ:
     def _write_configuration(self) -> None:
         for name in ("home", "log", "data"):
             (self._folder / name).mkdir(exist_ok=True)
+        write_certificates(self._folder)
         (self._folder / "enabled_plugins").write_text("[].\n")
         (self._folder / "environment.conf").write_text("")
         (self._folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self._port}\n"
             f"default_user = {self._user}\n"
             f"default_pass = {self._password}\n"
+            f"listeners.ssl.1 = 127.0.0.1:{self._tls_port}\n"
+            f"ssl_options.cacertfile = {self._folder}/ca.pem\n"
+            f"ssl_options.certfile = {self._folder}/server.pem\n"
+            f"ssl_options.keyfile = {self._folder}/server.key\n"
+            "ssl_options.verify = verify_none\n"
+            "ssl_options.fail_if_no_peer_cert = false\n"
             "disk_free_limit.absolute = 50MB\n"
             "raft.wal_max_size_bytes = 67108864\n"
             "log.console = false\n"

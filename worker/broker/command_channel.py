@@ -20,8 +20,6 @@ class Taken:
     """A message that was taken and is neither acknowledged nor given back yet."""
 
     parcel: Parcel
-    exchange: str
-    routing_key: str
     #: How many were left in the queue when this one was taken.
     left: int
     tag: Any
@@ -74,8 +72,6 @@ class CommandChannel:
             self._out[message.delivery_tag] = message
         return Taken(
             parcel=parcel_of(message),
-            exchange=delivery_info["exchange"],
-            routing_key=delivery_info["routing_key"],
             left=self._channel.waiting(queue) if in_memory else delivery_info["message_count"],
             tag=message.delivery_tag if in_memory else delivery_info["delivery_tag"],
         )

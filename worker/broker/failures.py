@@ -34,9 +34,9 @@ def describe(error: BaseException) -> str:
     closed = _closed_by_broker(error)
     if closed is not None:
         return f"{closed[0]} {closed[1]}"
-    text = _one_line(str(error))
-    last = _LAST_ERROR.search(text)
-    return (last.group(1) if last else text) or type(error).__name__
+    # What led to it stands in the representation of some of pika's exceptions only.
+    last = _LAST_ERROR.search(_one_line(repr(error)))
+    return (last.group(1) if last else _one_line(str(error))) or type(error).__name__
 
 
 def refusal_at_login(error: BaseException, address: BrokerAddress) -> str | None:

@@ -29,22 +29,16 @@ class Publication:
         self._next = 0
 
     @property
-    def sent(self) -> bool:
-        """Whether every message has gone out."""
-        return self._next >= len(self.messages)
-
-    @property
     def done(self) -> bool:
         """Whether the future has its result."""
         return self.future.done()
 
-    def next_to_send(self, room: int) -> range:
-        """Give the indices of the next messages to send, at most `room`; none of a publication that was given up."""
-        if self.done:
-            self._next = len(self.messages)
-        begin = self._next
-        self._next = min(len(self.messages), begin + room)
-        return range(begin, self._next)
+    def next_to_send(self) -> int | None:
+        """Give the index of the next message to send; None where all are sent, or it was given up."""
+        if self._next >= len(self.messages) or self.done:
+            return None
+        self._next += 1
+        return self._next - 1
 
     def settle(self, index: int, outcome: Outcome) -> bool:
         """Note one outcome. True when it was the last, and the future has its result now."""

@@ -25,15 +25,18 @@ from worker.broker.rabbitmq_wire import (
     properties_of,
 )
 
-#: Messages sent and not yet confirmed; the rest waits here.
+#: Messages, and bytes of their bodies, sent and not yet confirmed; the rest waits here.
 WINDOW = 2_000
-#: Bytes that may wait or be under way; beyond that a publication is `UNKNOWN` at once.
-WAITING_BYTES = 128 * 1024 * 1024
+WINDOW_BYTES = 8 * 1024 * 1024
+#: Bytes that may wait or be under way; a publication that would go beyond is `UNKNOWN` at once, unless it is alone.
+WAITING_BYTES = 64 * 1024 * 1024
 #: Seconds from `publish` until what has no outcome yet is `UNKNOWN`.
 CONFIRM_TIMEOUT = 30.0
 #: Tells returned messages apart where their `message_id` can't.
 TAG_HEADER = "x-fuma-tag"
 
+#: Sending a few hundred at once is cheaper than one for each confirm.
+_REFILL_AT = WINDOW * 3 // 4
 _NO_HEADERS: Mapping[str, str | int] = {}
 
 _log = structlog.get_logger()
@@ -75,7 +78,8 @@ class Publisher:
             require_publishable(message)
         publication = Publication(messages, time.monotonic() + CONFIRM_TIMEOUT)
         with self._lock:
-            accepted = not self._over and self._open_bytes + publication.size <= WAITING_BYTES
+            fits = self._open_bytes + publication.size <= WAITING_BYTES or not self._open_publications
+            accepted = fits and not self._over
             if accepted and messages:
                 self._open_publications += 1
                 self._open_bytes += publication.size
@@ -193,30 +197,34 @@ class Publisher:
             return
         if not self._flight:
             self._progress = time.monotonic()
-        while self._queue and len(self._flight) < WINDOW:
+        while self._queue and self._flight.has_room():
             publication = self._queue[0]
-            room = WINDOW - len(self._flight)
-            for index in publication.next_to_send(room):
-                message = publication.messages[index]
-                needs_header = self._flight.add(publication, index, message.message_id)
-                headers = {TAG_HEADER: self._flight.last_tag} if needs_header else _NO_HEADERS
-                channel.basic_publish(
-                    message.exchange,
-                    message.routing_key,
-                    message.body,
-                    properties_of(message, headers),
-                    mandatory=True,
-                )
-            if publication.sent:
+            index = publication.next_to_send()
+            if index is None:
                 self._queue.popleft()
+            else:
+                self._send(channel, publication, index)
+
+    def _send(self, channel: Channel, publication: Publication, index: int) -> None:
+        message = publication.messages[index]
+        needs_header = self._flight.add(publication, index)
+        channel.basic_publish(
+            message.exchange,
+            message.routing_key,
+            message.body,
+            properties_of(message, {TAG_HEADER: self._flight.last_tag} if needs_header else _NO_HEADERS),
+            mandatory=True,
+        )
 
     def _confirmed(self, frame: Frame) -> None:
         outcome = Outcome.CONFIRMED if is_confirmed(frame) else Outcome.UNKNOWN
         self._progress = time.monotonic()
-        for publication, index, returned in self._flight.take(frame.method.delivery_tag, frame.method.multiple):
+        for publication, index, returned in self._flight.take(
+            frame.method.delivery_tag, multiple=frame.method.multiple
+        ):
             unroutable = returned and outcome is Outcome.CONFIRMED
             self._settle(publication, index, Outcome.UNROUTABLE if unroutable else outcome)
-        if self._queue and len(self._flight) <= WINDOW * 3 // 4:
+        if self._queue and len(self._flight) <= _REFILL_AT:
             self._pump()
 
     def _returned(self, _channel: Channel, _method: Method, properties: Properties, _body: bytes) -> None:
@@ -250,6 +258,8 @@ class _Flight:
     def __init__(self) -> None:
         self.last_tag = 0
         self._oldest = 1
+        self._bytes = 0
+        #: With the message id where it alone tells the message from all others under way.
         self._by_tag: dict[int, tuple[Publication, int, str | None]] = {}
         self._tag_of_id: dict[str, int] = {}
         self._returned: set[int] = set()
@@ -257,15 +267,20 @@ class _Flight:
     def __len__(self) -> int:
         return len(self._by_tag)
 
-    def add(self, publication: Publication, index: int, message_id: str | None) -> bool:
+    def has_room(self) -> bool:
+        return len(self._by_tag) < WINDOW and self._bytes < WINDOW_BYTES
+
+    def add(self, publication: Publication, index: int) -> bool:
         """Number the next message. True where its id doesn't tell it from another under way."""
         self.last_tag += 1
-        tag = self.last_tag
+        message = publication.messages[index]
+        self._bytes += len(message.body)
+        message_id = message.message_id
         if message_id is None or message_id in self._tag_of_id:
-            self._by_tag[tag] = (publication, index, None)
+            self._by_tag[self.last_tag] = (publication, index, None)
             return True
-        self._by_tag[tag] = (publication, index, message_id)
-        self._tag_of_id[message_id] = tag
+        self._by_tag[self.last_tag] = (publication, index, message_id)
+        self._tag_of_id[message_id] = self.last_tag
         return False
 
     def mark_returned(self, tag: int | None, message_id: str | None) -> None:
@@ -276,7 +291,7 @@ class _Flight:
         elif message_id in self._tag_of_id:
             self._returned.add(self._tag_of_id[message_id])
 
-    def take(self, tag: int, multiple: bool) -> list[tuple[Publication, int, bool]]:  # noqa: FBT001  # AMQP's own pair
+    def take(self, tag: int, *, multiple: bool) -> list[tuple[Publication, int, bool]]:
         """Remove one message, or all up to it; tell of each whether it was returned."""
         if not multiple:
             return self._remove([tag])
@@ -285,9 +300,8 @@ class _Flight:
         return self._remove(tags)
 
     def drain(self) -> list[tuple[Publication, int]]:
-        everything = [(publication, index) for publication, index, _ in self._by_tag.values()]
-        self._by_tag, self._tag_of_id, self._returned = {}, {}, set()
-        return everything
+        """Remove everything."""
+        return [(publication, index) for publication, index, _ in self._remove(list(self._by_tag))]
 
     def _remove(self, tags: Sequence[int]) -> list[tuple[Publication, int, bool]]:
         removed = []
@@ -296,8 +310,9 @@ class _Flight:
             if found is None:
                 continue
             publication, index, message_id = found
+            self._bytes -= len(publication.messages[index].body)
             if message_id is not None:
-                self._tag_of_id.pop(message_id, None)
+                del self._tag_of_id[message_id]
             removed.append((publication, index, tag in self._returned))
         if self._returned:
             self._returned.difference_update(tags)

@@ -1,6 +1,7 @@
 """The commands and how one of them is run: only its own module is loaded, so that every command starts at once."""
 
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,10 @@ def run(arguments: Sequence[str]) -> int:
         return mistake.exit_code
     except typer.Abort:
         return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read on is gone, as `head` is; what is still buffered must not be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:  # the outermost boundary: known failures in words, bugs as they are
         said = explain(error)
         if said is None:

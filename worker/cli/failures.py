@@ -24,6 +24,7 @@ _SAY_IT_THEMSELVES = (
     ("worker.leqi.identity", "KeyFileError"),
     ("worker.releasing", "ReleaseRefusedError"),
     ("worker.running", "StartRefusedError"),
+    ("worker.demo.stage", "DemoError"),
 )
 
 

@@ -14,10 +14,11 @@ from uuid import uuid4
 from sqlalchemy import Connection, insert, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from db.claims import undecided_claims
 from db.engine import open_engine
 from db.outbox import add_messages
 from db.ranges import add_range
-from db.records import StockKey
+from db.records import Claim, StockKey
 from db.stocks import lock_stocks, replenish
 from db.tables import channels, organizations
 from schemas.cloudevents import BATCH
@@ -280,6 +281,11 @@ class Core:
         """Read the one value of the one row."""
         with self.engine.connect() as connection:
             return connection.execute(text(query), values).scalar_one()
+
+    def undecided_claims(self, taxpayer_id: str = TAXPAYER) -> list[Claim]:
+        """Read the claims whose outcome is not known."""
+        with self.engine.connect() as connection:
+            return undecided_claims(connection, ENVIRONMENT, taxpayer_id)
 
     def change(self, statement: str, **values: object) -> None:
         """Change rows behind the worker's back."""

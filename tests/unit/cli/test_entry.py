@@ -1,5 +1,6 @@
 """The command line without anything behind it: what it offers, and that mistakes are one line each."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_the_help_names_every_command(arguments: list[str], capsys: pytest.Captu
     assert [command for command in COMMANDS if command not in shown] == []
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "demo"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0
     assert f"fuma {command}" in capsys.readouterr().out
@@ -183,6 +184,22 @@ def test_a_broker_that_is_away_is_one_line(
     said = complaint(capsys, "emit", "refresh", status=1)
     assert "can't be reached" in said
     assert "secret" not in said
+
+
+def test_the_document_of_all_messages_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["asyncapi"]) == 0
+    assert json.loads(capsys.readouterr().out)["asyncapi"].startswith("3.")
+
+
+def test_a_reader_that_goes_away_before_a_short_answer_ends_the_command_quietly() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "asyncapi"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == 1
 
 
 def test_the_module_is_the_command() -> None:

@@ -1,0 +1,195 @@
+"""The end of the demo: tables of what happened and whether it holds, for people; the same as JSON for programs."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from worker.demo.reckoning import Check, Outcome
+
+#: Rows of ranges that are shown; the report counts all.
+_MOST_RANGES = 40
+_UNFOLDED = 10_000
+
+#: Columns of the table of ranges: title and field. In a narrow terminal those of a group stand below each other.
+_RANGE_COLUMNS = (
+    (("organization", "organization"), ("taxpayer", "taxpayer_id")),
+    (("first number", "first_number"), ("last number", "last_number")),
+    (("claimed", "claimed"), ("remaining", "remaining")),
+    (("mode", "claim_mode"), ("status", "status")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that is told at the end."""
+
+    outcome: Outcome
+    #: The audit of the database, and the reckoning of what was sent against what came.
+    invariants: Sequence[Check]
+    checks: Sequence[Check]
+    seed: int
+    seconds: float
+    #: Why the story broke off; None where it came to its end.
+    failure: str | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether all was shown to hold."""
+        return self.failure is None and all(each.holds for each in (*self.invariants, *self.checks))
+
+    def show(self, console: Console) -> None:
+        """Print all of it."""
+        self._show_ranges(console)
+        self._show_counts(console)
+        _show_checks(console, "Audit of the database", self.invariants)
+        _show_checks(console, "What came, against what was sent", self.checks)
+        self._show_verdict(console)
+
+    def write(self, file: Path) -> None:
+        """Write the report: counts, and each check as `checked` and `broken`."""
+        file.write_text(json.dumps(self._report(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def _report(self) -> dict[str, object]:
+        outcome = self.outcome
+        return {
+            "requests": len(outcome.traffic.asked),
+            "assigned": len(outcome.audience.assigned),
+            "refused": len(outcome.audience.refused),
+            "waiting": len(outcome.waiting),
+            "dead_letters": outcome.letters.total(),
+            "claims": len(outcome.claims),
+            "ranges": len(outcome.ranges),
+            "invariants": _as_report(self.invariants),
+            "checks": _as_report(self.checks),
+            "refused_by_reason": self._refusals(),
+            "dead_letters_by_reason": dict(outcome.letters),
+            "claims_by_mode": self._claims_by_mode(),
+            "claims_replayed": self._replayed(),
+            "messages": outcome.course.messages,
+            "sent_again": self._sent_again(),
+            "waited_without_claims": outcome.course.waited,
+            "events": {topic.value: times for topic, times in sorted(outcome.audience.events.items())},
+            "seed": self.seed,
+            "seconds": round(self.seconds, 1),
+            "failure": self.failure,
+        }
+
+    def _show_ranges(self, console: Console) -> None:
+        ranges = sorted(
+            self.outcome.ranges,
+            key=lambda row: (str(row["organization"]), str(row["claim_mode"]), str(row["first_number"])),
+        )
+        shown = ranges[:_MOST_RANGES]
+        wide = _table_of_ranges(shown, [(column,) for group in _RANGE_COLUMNS for column in group])
+        unfolded = Measurement.get(console, console.options.update(max_width=_UNFOLDED), wide).maximum
+        console.print()
+        console.print(Text("Ranges", style="bold"))
+        console.print(wide if unfolded <= console.width else _table_of_ranges(shown, _RANGE_COLUMNS))
+        if len(ranges) > len(shown):
+            console.print(f"and {len(ranges) - len(shown)} more")
+
+    def _show_counts(self, console: Console) -> None:
+        outcome = self.outcome
+        audience = outcome.audience
+        replayed = self._replayed()
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column()
+        table.add_column(justify="right")
+        table.add_column(overflow="fold")
+        rows: list[tuple[str, int, str]] = [
+            ("issue requests", len(outcome.traffic.asked), f"in {outcome.course.messages} messages with all others"),
+            ("  got a number", len(audience.assigned), self._waited()),
+            ("  were refused", len(audience.refused), _words(self._refusals())),
+            ("  wait", len(outcome.waiting), "" if outcome.waiting else "every request has its answer"),
+            ("sent again", self._sent_again(), "each got the same number by the same event"),
+            ("dead letters", outcome.letters.total(), _words(outcome.letters)),
+            ("claims", len(outcome.claims), _words(self._claims_by_mode())),
+            ("  replayed", replayed, "LeQi's answer was lost; asked again, it gave the same range"),
+            ("events", sum(audience.events.values()), _words({t.value: n for t, n in audience.events.items()})),
+        ]
+        for name, number, words in rows:
+            table.add_row(name, str(number), Text(words))
+        console.print()
+        console.print(Text("Summary", style="bold"))
+        console.print(table)
+
+    def _show_verdict(self, console: Console) -> None:
+        if self.failure is not None:
+            console.print(Text(f"Broke off: {self.failure}", style="bold red"))
+        wrong = [each for each in (*self.invariants, *self.checks) if not each.holds]
+        for each in wrong:
+            named = ", ".join(each.offenders) + (", ..." if each.broken > len(each.offenders) else "")
+            words = f"{each.broken} broken: {named}" if each.broken else "nothing was there to be checked"
+            console.print(Text(f"{each.name}: {words}", style="red"))
+        if self.holds:
+            everything = len(self.invariants) + len(self.checks)
+            console.print(Text(f"All {everything} checks hold, after {self.seconds:.1f} s.", style="bold green"))
+        else:
+            console.print(Text("The demo failed.", style="bold red"))
+
+    def _waited(self) -> str:
+        waited = self.outcome.course.waited
+        return f"{waited} of them after waiting for a first range" if waited else ""
+
+    def _refusals(self) -> dict[str, int]:
+        return _counted(each.reason.value for each in self.outcome.audience.refused.values())
+
+    def _claims_by_mode(self) -> dict[str, int]:
+        return _counted(str(row["claim_mode"]) for row in self.outcome.claims)
+
+    def _replayed(self) -> int:
+        return sum(grant.times_asked > 1 for grant in self.outcome.grants)
+
+    def _sent_again(self) -> int:
+        return sum(times - 1 for times in self.outcome.traffic.sendings.values())
+
+
+def _table_of_ranges(
+    rows: Sequence[Mapping[str, object]],
+    columns: Iterable[Sequence[tuple[str, str]]],
+) -> Table:
+    groups = list(columns)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for group in groups:
+        numeric = group[0][1] in {"claimed", "remaining"}
+        table.add_column("\n".join(title for title, _ in group), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(Text("\n".join(str(row[field]) for _, field in group)) for group in groups))
+    return table
+
+
+def _show_checks(console: Console, title: str, checks: Sequence[Check]) -> None:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("must hold")
+    table.add_column("checked", justify="right")
+    table.add_column("broken", justify="right")
+    table.add_column("result")
+    for each in checks:
+        if each.holds:
+            result = Text("holds" if each.checked else "not in this run", style="green" if each.checked else "")
+        else:
+            result = Text("BROKEN" if each.broken else "NO ROWS", style="bold red")
+        table.add_row(each.name, str(each.checked), str(each.broken), result)
+    console.print()
+    console.print(Text(title, style="bold"))
+    console.print(table)
+
+
+def _as_report(checks: Iterable[Check]) -> dict[str, dict[str, int]]:
+    return {each.name: {"checked": each.checked, "broken": each.broken} for each in checks}
+
+
+def _counted(words: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(words).most_common())
+
+
+def _words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in sorted(counts.items(), key=lambda item: (-item[1], item)))
