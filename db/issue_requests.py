@@ -40,7 +40,8 @@ _ADD = text("""
     ON CONFLICT (taxpayer_id, environment, issue_request_id) DO UPDATE
     SET organization = excluded.organization, issue_date = excluded.issue_date, kind = excluded.kind,
         named_number = excluded.named_number, channel_mode = excluded.channel_mode, status = excluded.status,
-        closed_because = NULL, form = excluded.form, message = excluded.message, traceparent = excluded.traceparent, queue_position = excluded.queue_position,
+        closed_because = NULL, form = excluded.form, message = excluded.message,
+        traceparent = excluded.traceparent, queue_position = excluded.queue_position,
         waiting_since = excluded.waiting_since
     WHERE r.status = 'closed'
 """)

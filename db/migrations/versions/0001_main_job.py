@@ -148,6 +148,7 @@ def upgrade() -> None:
         sa.Column("exhausted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("wanted_by", sa.Text(), nullable=True),
         sa.Column("last_claimed", sa.Integer(), nullable=True),
+        sa.Column("low_at", sa.Integer(), server_default="0", nullable=False),
         sa.Column("claim_not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("claim_at_most", sa.Integer(), nullable=True),
         sa.Column("failed_claims", sa.SmallInteger(), server_default="0", nullable=False),
