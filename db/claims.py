@@ -1,6 +1,6 @@
 """Claims: the record that is written before LeQi is called, and the turn-taking of those who call."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, insert, select, update
@@ -103,6 +103,30 @@ def has_open_automatic_claim(
         ),
     )
     return found.first() is not None
+
+
+def last_latencies(
+    connection: Connection,
+    environment: str,
+    taxpayer_id: str,
+    channel_mode: str,
+    *,
+    most: int,
+) -> list[timedelta]:
+    """Read how long the last granted automatic claims of a channel took from their record to their grant."""
+    rows = connection.execute(
+        select(claims.c.settled_at - claims.c.created_at)
+        .where(
+            claims.c.taxpayer_id == taxpayer_id,
+            claims.c.environment == environment,
+            claims.c.channel_mode == channel_mode,
+            claims.c.status == "granted",
+            claims.c.claim_mode == "automatic",
+        )
+        .order_by(claims.c.settled_at.desc())
+        .limit(most),
+    )
+    return list(rows.scalars())
 
 
 def undecided_claims(

@@ -20,6 +20,16 @@ _OPEN = text("""
     ORDER BY r.taxpayer_id, r.channel_mode, r.year, r.created_at, r.prefix, r.first_sequence
 """)
 
+_COUNT_REMAINING = text("""
+    SELECT coalesce(sum(r.last_sequence - r.next_sequence + 1), 0) + (
+        SELECT count(*) FROM numbers AS n
+        WHERE n.taxpayer_id = :taxpayer_id AND n.environment = :environment AND n.status = 'available'
+          AND n.range_id = ANY(array_agg(r.range_id)))
+    FROM ranges AS r
+    WHERE r.taxpayer_id = :taxpayer_id AND r.environment = :environment AND r.channel_mode = :channel_mode
+      AND r.year = :year AND r.status = 'active' AND r.claim_mode = 'automatic'
+""")
+
 _MOVE_CURSORS = text("""
     UPDATE ranges AS r
     SET next_sequence = m.next_sequence,
@@ -99,6 +109,11 @@ def open_ranges(
         for row in rows:
             found[StockKey(row[0], row[1], row[2])].append(OpenRange(*row[3:]))
     return found
+
+
+def count_remaining(connection: Connection, environment: str, key: StockKey) -> int:
+    """Count the automatic numbers that the locked stock can give out: untouched and released ones."""
+    return int(connection.execute(_COUNT_REMAINING, {**key._asdict(), "environment": environment}).scalar_one())
 
 
 def move_cursors(

@@ -54,6 +54,16 @@ class Stock:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """How many automatic numbers a taxpayer took in one channel mode in the last seven days (`db.usage`)."""
+
+    busiest_hour: int = 0
+    taken: int = 0
+    #: The first hour of the seven days in which it took any.
+    first_hour: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRange:
     """A range that issuing may still take from: the next free sequence and the last."""
 
@@ -134,6 +144,39 @@ class WaitingRequest:
     form: str
     message: str
     traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBinding:
+    """A binding or unbinding that was done, with the event that told of it."""
+
+    taxpayer_id: str
+    binding_id: str
+    organization: str
+    prefix: int
+    sequence: int
+    issue_request_id: str
+    action: str
+    requested_by: str | None
+    event_id: UUID
+    answered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOutcome:
+    """An outcome that moved its number to the state `became`, with the event that told of it."""
+
+    taxpayer_id: str
+    outcome_id: str
+    organization: str
+    issue_request_id: str
+    prefix: int
+    sequence: int
+    outcome: str
+    reuse: bool
+    became: str
+    event_id: UUID
+    answered_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

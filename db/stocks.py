@@ -1,9 +1,10 @@
 """Stocks: the one lock of issuing and claiming, and the level that makes each exhaustion happen once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from db.records import OrganizationChannel, Stock, StockKey
 
@@ -33,6 +34,21 @@ _LOCK = text("""
     WHERE s.environment = :environment
     ORDER BY s.taxpayer_id, s.channel_mode, s.year
     FOR UPDATE OF s
+""")
+
+_LOCK_ALL = text("""
+    SELECT taxpayer_id, channel_mode, year, level, episode, paused, low_at, last_claimed, wanted_by,
+           claim_not_before, claim_at_most, failed_claims
+    FROM stocks
+    WHERE environment = :environment AND taxpayer_id = ANY(CAST(:taxpayer_ids AS text[]))
+    ORDER BY taxpayer_id, channel_mode, year
+    FOR UPDATE
+""")
+
+# A stock that is being made can't be locked by others yet: this lock stands for all stocks that don't exist.
+_LOCK_MAKING = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended('stocks of ' || taxpayer_id || ' in ' || :environment, 0))
+    FROM unnest(CAST(:taxpayer_ids AS text[])) AS k (taxpayer_id)
 """)
 
 _CREATE = text("""
@@ -69,6 +85,7 @@ _SET_CLAIMING = text("""
 """)
 
 # A stock needs a claim when it is low or ran out, automatic claims are on for it, and none is under way or put off.
+# The exhausted before the low; at random among them, for some have enough until the year's end and stay in the list.
 _CLAIMLESS = text("""
     SELECT s.taxpayer_id, s.channel_mode, s.year
     FROM stocks AS s
@@ -81,7 +98,7 @@ _CLAIMLESS = text("""
         WHERE open.taxpayer_id = s.taxpayer_id AND open.environment = s.environment
           AND open.channel_mode = s.channel_mode AND open.year = s.year
           AND open.status = 'open' AND open.claim_mode = 'automatic')
-    ORDER BY s.taxpayer_id, s.channel_mode, s.year
+    ORDER BY s.level, random()
     LIMIT :most
 """)
 
@@ -115,9 +132,27 @@ def lock_stocks(connection: Connection, environment: str, keys: Collection[Stock
     parameters = _columns(environment, sorted(keys))
     locked = _locked(connection, parameters)
     if len(locked) < len(set(keys)):
+        _lock_making(connection, environment, {key.taxpayer_id for key in keys})
         connection.execute(_CREATE, parameters)
         locked = _locked(connection, parameters)
     return locked
+
+
+def lock_stocks_of_taxpayers(
+    connection: Connection,
+    environment: str,
+    taxpayer_ids: Collection[str],
+) -> dict[StockKey, Stock]:
+    """Lock every stock of these taxpayers in sorted order until the transaction ends: whoever issues for them waits.
+
+    No stock of theirs is made meanwhile either.
+    Must come before anything else of them is read.
+    """
+    if not taxpayer_ids:
+        return {}
+    _lock_making(connection, environment, taxpayer_ids)
+    rows = connection.execute(_LOCK_ALL, {"environment": environment, "taxpayer_ids": sorted(taxpayer_ids)})
+    return _stocks(rows)
 
 
 def exhaust(connection: Connection, environment: str, key: StockKey, *, wanted_by: str | None, now: datetime) -> None:
@@ -175,8 +210,15 @@ def stocks_without_claim(
     return [StockKey(*row) for row in rows]
 
 
+def _lock_making(connection: Connection, environment: str, taxpayer_ids: Collection[str]) -> None:
+    connection.execute(_LOCK_MAKING, {"environment": environment, "taxpayer_ids": sorted(taxpayer_ids)})
+
+
 def _locked(connection: Connection, parameters: dict[str, object]) -> dict[StockKey, Stock]:
-    rows = connection.execute(_LOCK, parameters)
+    return _stocks(connection.execute(_LOCK, parameters))
+
+
+def _stocks(rows: Iterable[Row[Any]]) -> dict[StockKey, Stock]:
     return {(key := StockKey(row[0], row[1], row[2])): Stock(key, *row[3:]) for row in rows}
 
 

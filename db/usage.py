@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from db.records import StockKey
+from db.records import StockKey, Use
 
 #: What the rate of use is measured over.
 WINDOW = timedelta(days=7)
@@ -48,36 +48,8 @@ def add_usage(
         )
 
 
-def busiest_hour(connection: Connection, environment: str, key: StockKey, *, now: datetime) -> int:
-    """Tell how many numbers the taxpayer took in the busiest hour of the last seven days."""
-    return _used(connection, environment, key, now)[0]
-
-
-def days_left(
-    connection: Connection,
-    environment: str,
-    key: StockKey,
-    remaining: int,
-    *,
-    now: datetime,
-) -> float | None:
-    """Tell for how many days `remaining` numbers last at the rate of the last seven days; None where none was taken.
-
-    A taxpayer that began less than seven days ago is measured from its first hour, by a full day at the least.
-    """
-    _, taken, first = _used(connection, environment, key, now)
-    if taken == 0 or first is None:
-        return None
-    measured = max((now - first).total_seconds() / 86_400, 1.0)
-    return round(remaining / (taken / measured), 2)
-
-
-def _used(
-    connection: Connection,
-    environment: str,
-    key: StockKey,
-    now: datetime,
-) -> tuple[int, int, datetime | None]:
+def read_use(connection: Connection, environment: str, key: StockKey, *, now: datetime) -> Use:
+    """Read how the stock's taxpayer used numbers of its channel mode in the last seven days, of whatever year."""
     row = connection.execute(
         _USED,
         {
@@ -87,4 +59,4 @@ def _used(
             "since": now - WINDOW,
         },
     ).one()
-    return row[0], row[1], row[2]
+    return Use(row[0], row[1], row[2])

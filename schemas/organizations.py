@@ -44,7 +44,8 @@ class OrganizationEntry(Data):
         int,
         Field(ge=SMALLEST_CLAIM, le=LARGEST_CLAIM, description=f"an integer, {SMALLEST_CLAIM} to {LARGEST_CLAIM}"),
     ] = USUAL_CLAIM
-    claim_sizing: Annotated[Literal["fixed"], Field(description="fixed")] = "fixed"
+    #: `demand`: the rate of use sets the size of an automatic claim, and `claim_quantity` only that of the first.
+    claim_sizing: Annotated[Literal["fixed", "demand"], Field(description="fixed or demand")] = "fixed"
     #: Share of the last claim at which the stock counts as low; 0 = only when empty.
     low_threshold: Annotated[
         float,

@@ -18,10 +18,11 @@ from schemas.events import RangeExhausted, RangeLow
 from schemas.reasons import Reason
 from schemas.requests import LARGEST_QUANTITY, SMALLEST_QUANTITY, ClaimRequested
 from worker.answers import Answer
-from worker.clock import Clock, china_date
-from worker.decisions.claims import automatic_quantity, claimable_years
+from worker.clock import Clock, china_date, start_of_year
+from worker.decisions.claims import ClaimTerms, automatic_quantity, claimable_years
 from worker.decoding import Item
 from worker.events import EventWriter
+from worker.hunger import read_hunger
 
 #: Stocks without a claim that one look takes up.
 _MOST_AT_ONCE = 100
@@ -39,11 +40,13 @@ class Claiming:
         clock: Clock,
         new_serial: Callable[[str], str],
         next_year_from: tuple[int, int] | None,
+        terms: ClaimTerms,
     ) -> None:
         self._environment = environment
         self._clock = clock
         self._new_serial = new_serial
         self._next_year_from = next_year_from
+        self._terms = terms
         self._events = EventWriter(environment)
 
     def handle_requests(self, connection: Connection, items: Sequence[Item]) -> list[Answer]:
@@ -68,7 +71,7 @@ class Claiming:
         known = {key for key in keys if channel_of_stock(connection, self._environment, key) is not None}
         for key, stock in sorted(lock_stocks(connection, self._environment, known).items()):
             if (key, stock.episode) in episodes:
-                self._claim_if_needed(connection, key)
+                self.claim_if_needed(connection, key)
         return []
 
     def claim_for_stocks_without(self, connection: Connection) -> list[Answer]:
@@ -78,8 +81,38 @@ class Claiming:
         keys = stocks_without_claim(connection, self._environment, years, now=now, most=_MOST_AT_ONCE)
         lock_stocks(connection, self._environment, keys)
         for key in keys:
-            self._claim_if_needed(connection, key)
+            self.claim_if_needed(connection, key)
         return []
+
+    def claim_if_needed(self, connection: Connection, key: StockKey) -> None:
+        """Record an automatic claim for the stock if it needs one now and none is open; locks the stock."""
+        now = self._clock.now()
+        stock = lock_stocks(connection, self._environment, [key])[key]
+        channel = channel_of_stock(connection, self._environment, key)
+        if channel is None or has_open_automatic_claim(connection, self._environment, *key):
+            return
+        quantity = automatic_quantity(
+            stock,
+            channel,
+            read_hunger(connection, self._environment, key, now=now),
+            terms=self._terms,
+            years=claimable_years(china_date(now), self._next_year_from),
+            now=now,
+            year_ends=start_of_year(key.year + 1),
+        )
+        if quantity is None:
+            return
+        self._add(
+            connection,
+            key,
+            channel,
+            claim_id=str(uuid4()),
+            claim_mode="automatic",
+            organization=stock.wanted_by,
+            quantity=quantity,
+            episode=stock.episode,
+            form=Form.SINGLE,
+        )
 
     def _answer(
         self,
@@ -166,27 +199,6 @@ class Claiming:
             remembered=False,
         )
         return Answer(event, item.form, item.group)
-
-    def _claim_if_needed(self, connection: Connection, key: StockKey) -> None:
-        """Record an automatic claim for the stock if it needs one now and none is open; locks the stock."""
-        now = self._clock.now()
-        stock = lock_stocks(connection, self._environment, [key])[key]
-        channel = channel_of_stock(connection, self._environment, key)
-        years = claimable_years(china_date(now), self._next_year_from)
-        quantity = automatic_quantity(stock, channel, years=years, now=now)
-        if channel is None or quantity is None or has_open_automatic_claim(connection, self._environment, *key):
-            return
-        self._add(
-            connection,
-            key,
-            channel,
-            claim_id=str(uuid4()),
-            claim_mode="automatic",
-            organization=stock.wanted_by,
-            quantity=quantity,
-            episode=stock.episode,
-            form=Form.SINGLE,
-        )
 
     def _add(  # noqa: PLR0913 -- a claim's own columns
         self,

@@ -42,3 +42,8 @@ def china_date(instant: datetime) -> date:
 def start_of_day(day: date) -> datetime:
     """Tell the instant, in UTC, at which a day begins in China."""
     return datetime(day.year, day.month, day.day, tzinfo=CHINA).astimezone(UTC)
+
+
+def start_of_year(year: int) -> datetime:
+    """Tell the instant, in UTC, at which a year begins in China."""
+    return start_of_day(date(year, 1, 1))

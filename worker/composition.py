@@ -15,6 +15,7 @@ from worker.claim_calls import ClaimCalls
 from worker.claiming import Claiming
 from worker.clock import Clock
 from worker.comparing import Comparing
+from worker.decisions.claims import ClaimTerms
 from worker.decoding import Item
 from worker.expiry import Expiry
 from worker.issuing import Issuing
@@ -64,7 +65,7 @@ class Worker:
         unit_id = direct_unit_id(settings)
         self.relay = Relay(around.engine, around.broker, clock, around.metrics)
         transactions = Transactions(around.engine, self.relay, clock)
-        settling = Settling(environment, unit_id, clock, ABANDON_AFTER)
+        settling = Settling(environment, unit_id, clock, ABANDON_AFTER, claim_terms(settings))
         self._calls = ClaimCalls(
             environment,
             unit_id,
@@ -79,6 +80,7 @@ class Worker:
             clock,
             partial(_serial, unit_id),
             settings.next_year_from,
+            claim_terms(settings),
         )
         expiry = Expiry(environment, clock, timedelta(hours=settings.old_year_grace_hours))
         overdue = partial(issuing.end_overdue, waiting_limit=timedelta(hours=settings.waiting_limit_hours))
@@ -190,6 +192,11 @@ def open_authority(settings: Settings) -> Authority:
 def open_listing(settings: Settings) -> ChannelGateway | None:
     """Make the client of the gateway that can list ranges; None where the settings name none."""
     return None if settings.channel_gateway_url is None else ChannelGateway(settings.channel_gateway_url)
+
+
+def claim_terms(settings: Settings) -> ClaimTerms:
+    """Give what the settings say of the size of automatic claims."""
+    return ClaimTerms(floor=settings.claim_floor, hours=settings.demand_hours)
 
 
 def direct_unit_id(settings: Settings) -> str:

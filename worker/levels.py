@@ -6,9 +6,10 @@ from sqlalchemy import Connection
 
 from db.ranges import last_taken_number
 from db.stocks import exhaust, lower
-from db.usage import days_left
+from db.usage import read_use
 from schemas.invoice_number import format_number
 from worker.answers import Answer
+from worker.decisions.forecast import days_left, per_day
 from worker.decisions.shelf import Shelf
 from worker.events import EventWriter
 
@@ -38,12 +39,13 @@ def record_crossing(
             )
         case "low":
             lower(connection, environment, stock.key, wanted_by=wanted_by)
+            rate = per_day(read_use(connection, environment, stock.key, now=now), now)
             event = events.range_low(
                 stock.key,
                 episode=stock.episode,
                 remaining=shelf.remaining,
                 threshold=stock.low_at,
-                days_left=days_left(connection, environment, stock.key, shelf.remaining, now=now),
+                days_left=days_left(shelf.remaining, rate),
                 now=now,
             )
         case _:

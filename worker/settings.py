@@ -71,9 +71,15 @@ class Settings(BaseSettings):
 
     #: How long an issue request waits for stock before it is refused with `no-stock`.
     waiting_limit_hours: float = Field(default=24, gt=0, le=24 * 366, allow_inf_nan=False)
+    #: How long a number may be assigned without an outcome before `outcome-overdue`; uploads must be done within 48 h.
+    overdue_hours: float = Field(default=40, gt=0, le=24 * 366, allow_inf_nan=False)
     #: How long after New Year the old year's ranges still serve old-year requests: an upload may follow within 48 h of
     #: issue (domain rules 1 and 5).
     old_year_grace_hours: float = Field(default=48, ge=0, le=24 * 366, allow_inf_nan=False)
+    #: For how many of the busiest hours of the last seven days a claim sized by demand is to last.
+    demand_hours: float = Field(default=1, gt=0, le=24 * 31, allow_inf_nan=False)
+    #: The least that is claimed, by demand and late in the year; a `claim_quantity` below it stays what it is.
+    claim_floor: int = Field(default=100, ge=1, le=5000)
     #: A batch of deliveries closes at this many, or when its oldest has waited this long.
     batch_size: int = Field(default=500, ge=1, le=10_000)
     batch_age_ms: int = Field(default=20, ge=0, le=10_000)

@@ -8,7 +8,6 @@ from sqlalchemy import Connection
 from db.claims import change_claim, lock_claim, throttle
 from db.records import Claim, Stock, StockKey
 from db.stocks import channel_of_stock, lock_stocks, replenish, set_claiming
-from db.usage import busiest_hour
 from schemas.cloudevents import Form
 from schemas.reasons import Reason
 from schemas.topics import Topic
@@ -19,6 +18,7 @@ from worker.decisions.claims import (
     CAUTIOUS_QUANTITY,
     LONG_WAIT,
     THROTTLE_WAIT,
+    ClaimTerms,
     is_unresolved,
     low_at,
     reclaim_wait,
@@ -26,6 +26,7 @@ from worker.decisions.claims import (
 )
 from worker.decisions.grants import BadGrant, GoodGrant, check_grant
 from worker.events import Event, EventWriter
+from worker.hunger import read_hunger
 from worker.leqi.port import Answer as LeqiAnswer
 from worker.leqi.port import Granted, Refused, Throttled, Unknown
 from worker.stocking import Stocking
@@ -37,11 +38,19 @@ _MOST_FAILED_CLAIMS = 100
 class Settling:
     """Settles claims, or puts them off, by what LeQi answered."""
 
-    def __init__(self, environment: str, direct_unit_id: str, clock: Clock, abandon_after: timedelta) -> None:
+    def __init__(
+        self,
+        environment: str,
+        direct_unit_id: str,
+        clock: Clock,
+        abandon_after: timedelta,
+        terms: ClaimTerms,
+    ) -> None:
         self._environment = environment
         self._direct_unit_id = direct_unit_id
         self._clock = clock
         self._abandon_after = abandon_after
+        self._terms = terms
         # Spreads the replays of many workers; nothing secret hangs on it.
         self._chance = random.Random()  # noqa: S311
         self._events = EventWriter(environment)
@@ -115,11 +124,11 @@ class Settling:
         return [claimed, *self._stocking.serve_waiting(connection, key, now)]
 
     def _low_at(self, connection: Connection, key: StockKey, quantity: int, now: datetime) -> int:
-        """From where on the stock is low, by the channel's policy; 0 where nobody claims for it any more."""
+        """From where on the stock, which has the grant, is low; 0 where nobody claims for it any more."""
         channel = channel_of_stock(connection, self._environment, key)
         if channel is None:
             return 0
-        return low_at(channel, quantity, busiest_hour(connection, self._environment, key, now=now))
+        return low_at(channel, quantity, read_hunger(connection, self._environment, key, now=now), self._terms)
 
     def _plan_next_claim(
         self,

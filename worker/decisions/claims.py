@@ -1,15 +1,21 @@
 """When a claim is made, asked again, or followed by a new one (contract, rules 8 and 9)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import ceil
 
-from db.records import OrganizationChannel, Stock
+from db.records import OrganizationChannel, Stock, Use
+from worker.decisions.forecast import most_needed
 
 #: LeQi's throttle message asks for this wait.
 THROTTLE_WAIT = timedelta(minutes=5)
 
-#: How long one claim takes at the worst of a good day: what must be in stock while it is made.
-REFILL_SECONDS = 60
+#: How long one claim takes at the worst of a good day, in seconds; taken for granted where none was made yet.
+REFILL_SECONDS = 60.0
+
+#: The most that one call of LeQi grants.
+LARGEST_CLAIM = 5000
 
 #: How long an old-year grant in January, or an unresolved claim, waits for its next try.
 LONG_WAIT = timedelta(minutes=10)
@@ -24,6 +30,35 @@ _LONGEST_REPLAY_WAIT = 60.0
 _JITTER = 0.2
 _FIRST_RECLAIM_WAIT = 10
 _LONGEST_RECLAIM_WAIT = 600
+
+#: What a claim by demand lacks of its target is worth another one from this share of the target on.
+_WORTH_A_CLAIM = 0.1
+
+#: A claim in December is for what the forecast says of the rest of the year, and this much more.
+_LATE_IN_THE_YEAR = timedelta(days=31)
+_YEAR_END_MARGIN = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimTerms:
+    """What the settings say of the size of automatic claims."""
+
+    #: The least that is claimed: by demand, and late in the year.
+    floor: int = 100
+    #: For how many of the busiest hours a claim by demand is to last.
+    hours: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hunger:
+    """What a stock has and needs, read under its lock: what the size of its next claim goes by."""
+
+    #: Automatic numbers that it can give out now, and requests that wait for it.
+    remaining: int
+    waiting: int
+    use: Use
+    #: How long a claim takes.
+    refill_seconds: float
 
 
 def replay_wait(unknown_outcomes: int, chance: float) -> timedelta:
@@ -54,29 +89,94 @@ def claimable_years(today: date, next_year_from: tuple[int, int] | None) -> tupl
     return (today.year,)
 
 
-def low_at(channel: OrganizationChannel, claimed: int, busiest_hour: int) -> int:
-    """At how many remaining numbers a stock is low, after a claim of `claimed` numbers.
+def refill_seconds(latencies: Sequence[timedelta]) -> float:
+    """How long a claim takes, by how long the last ones took; `REFILL_SECONDS` at the most, and where none is known.
+
+    One that took longer was lost on its way or throttled: that is no pace to plan for.
+    """
+    longest = max(latencies, default=timedelta(seconds=REFILL_SECONDS))
+    return min(max(longest.total_seconds(), 0.0), REFILL_SECONDS)
+
+
+def low_at(channel: OrganizationChannel, claimed: int, hunger: Hunger, terms: ClaimTerms) -> int:
+    """At how many remaining numbers a stock is low, after a claim brought `claimed` numbers; 0: only when it is empty.
 
     The channel's share of the claim; sized by demand, at least what the busiest hour takes while two claims are made.
+    Where LeQi's limit cut the claim far short of its target, the stock is low with what it has got: the next claim
+    follows at once.
     """
+    if channel.low_threshold == 0:
+        return 0
+    level = _ordinary_level(channel, claimed, hunger)
+    if channel.claim_sizing == "demand" and claimed == LARGEST_CLAIM:
+        target = _target(hunger, terms)
+        has = hunger.remaining - hunger.waiting
+        if level + target - has >= max(_floor(channel, terms), target * _WORTH_A_CLAIM):
+            return max(level, has)
+    return level
+
+
+def automatic_quantity(  # noqa: PLR0913 -- all that the decision rests on
+    stock: Stock,
+    channel: OrganizationChannel | None,
+    hunger: Hunger,
+    *,
+    terms: ClaimTerms,
+    years: tuple[int, ...],
+    now: datetime,
+    year_ends: datetime,
+) -> int | None:
+    """How many numbers to claim for the stock now; None for none (the stock is locked, no claim of it is open).
+
+    By the channel's fixed quantity, or by demand; cut to what the stock's year can still use, which ends at
+    `year_ends`, and never below a floor while the stock is empty.
+    """
+    if channel is None or not _may_claim(stock, channel, years, now):
+        return None
+    wanted = _by_demand(stock, channel, hunger, terms) if channel.claim_sizing == "demand" else channel.claim_quantity
+    needed = most_needed(hunger.use, now=now, ends=year_ends)
+    if needed is not None and year_ends - now <= _LATE_IN_THE_YEAR:
+        room = ceil(needed * _YEAR_END_MARGIN) + hunger.waiting - hunger.remaining
+        if room <= 0 and stock.level == "low":
+            return None
+        wanted = min(wanted, max(room, _floor(channel, terms)))
+    return min(wanted, stock.claim_at_most or wanted)
+
+
+def _may_claim(stock: Stock, channel: OrganizationChannel, years: tuple[int, ...], now: datetime) -> bool:
+    if not channel.automatic_claims or stock.paused or stock.key.year not in years:
+        return False
+    if stock.claim_not_before is not None and stock.claim_not_before > now:
+        return False
+    # A stock may have come down to low by an older policy: with a threshold of 0 it is claimed for when it is empty.
+    return stock.level == "exhausted" or (stock.level == "low" and channel.low_threshold > 0)
+
+
+def _by_demand(stock: Stock, channel: OrganizationChannel, hunger: Hunger, terms: ClaimTerms) -> int:
+    """What covers the target time on top of the level at which the stock is low; the policy's quantity at first."""
+    if hunger.use.taken == 0:
+        return channel.claim_quantity
+    level = _ordinary_level(channel, stock.last_claimed or channel.claim_quantity, hunger)
+    lacking = _target(hunger, terms) + hunger.waiting - max(0, hunger.remaining - level)
+    return min(max(lacking, _floor(channel, terms)), LARGEST_CLAIM)
+
+
+def _ordinary_level(channel: OrganizationChannel, claimed: int, hunger: Hunger) -> int:
     share = int(channel.low_threshold * claimed)
-    if channel.claim_sizing == "demand" and channel.low_threshold > 0:
-        return max(share, ceil(busiest_hour * 2 * REFILL_SECONDS / 3600))
+    if channel.claim_sizing == "demand":
+        return max(share, _taken_while_refilling(hunger))
     return share
 
 
-def automatic_quantity(
-    stock: Stock,
-    channel: OrganizationChannel | None,
-    *,
-    years: tuple[int, ...],
-    now: datetime,
-) -> int | None:
-    """How many numbers to claim for the stock now; None for none (the stock is locked, no claim of it is open)."""
-    if stock.level not in {"low", "exhausted"} or stock.paused or stock.key.year not in years:
-        return None
-    if channel is None or not channel.automatic_claims:
-        return None
-    if stock.claim_not_before is not None and stock.claim_not_before > now:
-        return None
-    return min(channel.claim_quantity, stock.claim_at_most or channel.claim_quantity)
+def _target(hunger: Hunger, terms: ClaimTerms) -> int:
+    return max(ceil(hunger.use.busiest_hour * terms.hours), _taken_while_refilling(hunger))
+
+
+def _taken_while_refilling(hunger: Hunger) -> int:
+    """What the busiest hour takes while two claims are made."""
+    return ceil(hunger.use.busiest_hour * 2 * hunger.refill_seconds / 3600)
+
+
+def _floor(channel: OrganizationChannel, terms: ClaimTerms) -> int:
+    """The least that is worth a call; a policy may ask for less."""
+    return min(terms.floor, channel.claim_quantity)

@@ -35,6 +35,7 @@ from worker.claiming import Claiming
 from worker.clock import china_date
 from worker.comparing import Comparing
 from worker.composition import ABANDON_AFTER
+from worker.decisions.claims import ClaimTerms
 from worker.decoding import Item
 from worker.expiry import Expiry
 from worker.issuing import Issuing
@@ -52,6 +53,8 @@ TAXPAYER = "91350100M000100Y43"
 OTHER_TAXPAYER = "91110000101623741K"
 GRACE = timedelta(hours=48)
 WAITING_LIMIT = timedelta(hours=24)
+
+_TERMS = ClaimTerms()
 
 _Result = TypeVar("_Result")
 
@@ -107,6 +110,7 @@ class Core:
         broker: RecordingBroker | None = None,
         listing: ScriptedListing | None = None,
         next_year_from: tuple[int, int] | None = None,
+        terms: ClaimTerms = _TERMS,
     ) -> None:
         self.url = url
         self.clock = clock or HandClock()
@@ -116,7 +120,7 @@ class Core:
         self.metrics = Metrics()
         self.relay = Relay(self.engine, self.broker, self.clock, self.metrics)
         self.transactions = Transactions(self.engine, self.relay, self.clock)
-        self.settling = Settling(ENVIRONMENT, DIRECT_UNIT, self.clock, ABANDON_AFTER)
+        self.settling = Settling(ENVIRONMENT, DIRECT_UNIT, self.clock, ABANDON_AFTER, terms)
         self.calls = ClaimCalls(ENVIRONMENT, DIRECT_UNIT, self.authority, self.transactions, self.settling, 8)
         self._ended = threading.Semaphore(0)
         self.calls.when_done = self._ended.release
@@ -126,6 +130,7 @@ class Core:
             self.clock,
             partial(new_business_serial, direct_unit_id=DIRECT_UNIT),
             next_year_from,
+            terms,
         )
         self.expiry = Expiry(ENVIRONMENT, self.clock, GRACE)
         self.releasing = Releasing(ENVIRONMENT, self.clock, GRACE)
@@ -155,6 +160,8 @@ class Core:
         *,
         automatic_claims: bool = True,
         claim_quantity: int = 1000,
+        claim_sizing: str = "fixed",
+        low_threshold: float = 0.2,
     ) -> None:
         """Register an organisation; the first of a channel sets its policy."""
         with self.engine.begin() as connection:
@@ -167,8 +174,8 @@ class Core:
                     using_unit_id=f"UU-{taxpayer_id[-4:]}",
                     automatic_claims=automatic_claims,
                     claim_quantity=claim_quantity,
-                    claim_sizing="fixed",
-                    low_threshold=0.2,
+                    claim_sizing=claim_sizing,
+                    low_threshold=low_threshold,
                 )
                 .on_conflict_do_nothing(),
             )
@@ -191,6 +198,7 @@ class Core:
         channel_mode: str = "self-use",
         year: int | None = None,
         first: int | None = None,
+        low_at: int = 0,
     ) -> list[str]:
         """Put a range of so many numbers into a stock, by no claim; gives its numbers."""
         year = china_date(self.clock.now()).year if year is None else year
@@ -199,7 +207,7 @@ class Core:
         digits = ChannelMode(channel_mode).digits
         with self.engine.begin() as connection:
             lock_stocks(connection, ENVIRONMENT, [key])
-            replenish(connection, ENVIRONMENT, key, quantity)
+            replenish(connection, ENVIRONMENT, key, quantity=quantity, low_at=low_at)
             add_range(
                 connection,
                 ENVIRONMENT,

@@ -93,7 +93,7 @@ def test_a_missing_field_is_named_with_its_entry(field: str) -> None:
         ("claim_quantity", 0),
         ("claim_quantity", 5001),
         ("claim_quantity", 10.0),
-        ("claim_sizing", "demand"),
+        ("claim_sizing", "hunger"),
         ("low_threshold", -0.1),
         ("low_threshold", 1.1),
         ("low_threshold", "0.2"),
