@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
 from db.records import OrganizationChannel, Stock, StockKey
 
@@ -52,12 +52,14 @@ _LOCK_MAKING = text("""
 """)
 
 _CREATE = text("""
-    INSERT INTO stocks (taxpayer_id, environment, channel_mode, year, paused)
-    SELECT k.taxpayer_id, :environment, k.channel_mode, k.year, EXISTS (
-        SELECT FROM stocks AS p
-        WHERE p.taxpayer_id = k.taxpayer_id AND p.environment = :environment AND p.paused)
+    INSERT INTO stocks (taxpayer_id, environment, channel_mode, year, paused, paused_at, paused_because)
+    SELECT k.taxpayer_id, :environment, k.channel_mode, k.year, p.paused_at IS NOT NULL, p.paused_at, p.paused_because
     FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:channel_modes AS text[]), CAST(:years AS smallint[]))
         AS k (taxpayer_id, channel_mode, year)
+    LEFT JOIN LATERAL (
+        SELECT paused_at, paused_because FROM stocks AS other
+        WHERE other.taxpayer_id = k.taxpayer_id AND other.environment = :environment AND other.paused
+        LIMIT 1) AS p ON true
     ORDER BY k.taxpayer_id, k.channel_mode, k.year
     ON CONFLICT DO NOTHING
 """)
@@ -78,6 +80,16 @@ _REPLENISH = text("""
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
 """)
 
+_PAUSE = text("""
+    UPDATE stocks SET paused = true, paused_at = coalesce(paused_at, :now), paused_because = :because
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment
+""")
+
+_RESUME = text("""
+    UPDATE stocks SET paused = false, paused_at = NULL, paused_because = NULL
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment
+""")
+
 _SET_CLAIMING = text("""
     UPDATE stocks
     SET claim_not_before = :not_before, claim_at_most = :at_most, failed_claims = :failed_claims
@@ -85,7 +97,6 @@ _SET_CLAIMING = text("""
 """)
 
 # A stock needs a claim when it is low or ran out, automatic claims are on for it, and none is under way or put off.
-# The exhausted before the low; at random among them, for some have enough until the year's end and stay in the list.
 _CLAIMLESS = text("""
     SELECT s.taxpayer_id, s.channel_mode, s.year
     FROM stocks AS s
@@ -98,7 +109,7 @@ _CLAIMLESS = text("""
         WHERE open.taxpayer_id = s.taxpayer_id AND open.environment = s.environment
           AND open.channel_mode = s.channel_mode AND open.year = s.year
           AND open.status = 'open' AND open.claim_mode = 'automatic')
-    ORDER BY s.level, random()
+    ORDER BY s.level, s.taxpayer_id, s.channel_mode, s.year
     LIMIT :most
 """)
 
@@ -173,6 +184,19 @@ def replenish(connection: Connection, environment: str, key: StockKey, *, quanti
     connection.execute(_REPLENISH, {**_one(environment, key), "quantity": quantity, "low_at": low_at})
 
 
+def pause(connection: Connection, environment: str, taxpayer_id: str, *, because: str, now: datetime) -> None:
+    """Record that no locked stock of the taxpayer gives out numbers or claims any; stocks made later inherit it."""
+    connection.execute(
+        _PAUSE,
+        {"taxpayer_id": taxpayer_id, "environment": environment, "because": because, "now": now},
+    )
+
+
+def resume(connection: Connection, environment: str, taxpayer_id: str) -> None:
+    """Record that the taxpayer's locked stocks work again."""
+    connection.execute(_RESUME, {"taxpayer_id": taxpayer_id, "environment": environment})
+
+
 def set_claiming(
     connection: Connection,
     environment: str,
@@ -218,7 +242,7 @@ def _locked(connection: Connection, parameters: dict[str, object]) -> dict[Stock
     return _stocks(connection.execute(_LOCK, parameters))
 
 
-def _stocks(rows: Iterable[Row[Any]]) -> dict[StockKey, Stock]:
+def _stocks(rows: Iterable[Sequence[Any]]) -> dict[StockKey, Stock]:
     return {(key := StockKey(row[0], row[1], row[2])): Stock(key, *row[3:]) for row in rows}
 
 

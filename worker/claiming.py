@@ -12,14 +12,20 @@ from sqlalchemy import Connection
 from db.claims import add_claim, find_claim, has_open_automatic_claim
 from db.ranges import range_of_claim
 from db.records import Claim, OrganizationChannel, StockKey
-from db.stocks import channel_of_stock, channels_of_organizations, lock_stocks, stocks_without_claim
+from db.stocks import (
+    channel_of_stock,
+    channels_of_organizations,
+    lock_stocks,
+    replenish,
+    stocks_without_claim,
+)
 from schemas.cloudevents import Form
 from schemas.events import RangeExhausted, RangeLow
 from schemas.reasons import Reason
 from schemas.requests import LARGEST_QUANTITY, SMALLEST_QUANTITY, ClaimRequested
 from worker.answers import Answer
 from worker.clock import Clock, china_date, start_of_year
-from worker.decisions.claims import ClaimTerms, automatic_quantity, claimable_years
+from worker.decisions.claims import ClaimTerms, automatic_quantity, claimable_years, is_low_no_more
 from worker.decoding import Item
 from worker.events import EventWriter
 from worker.hunger import read_hunger
@@ -91,14 +97,19 @@ class Claiming:
         channel = channel_of_stock(connection, self._environment, key)
         if channel is None or has_open_automatic_claim(connection, self._environment, *key):
             return
+        hunger = read_hunger(connection, self._environment, key, now=now)
+        year_ends = start_of_year(key.year + 1)
+        if is_low_no_more(stock, channel, hunger, now=now, year_ends=year_ends):
+            replenish(connection, self._environment, key, quantity=None, low_at=0)
+            return
         quantity = automatic_quantity(
             stock,
             channel,
-            read_hunger(connection, self._environment, key, now=now),
+            hunger,
             terms=self._terms,
             years=claimable_years(china_date(now), self._next_year_from),
             now=now,
-            year_ends=start_of_year(key.year + 1),
+            year_ends=year_ends,
         )
         if quantity is None:
             return

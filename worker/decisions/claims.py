@@ -116,7 +116,7 @@ def low_at(channel: OrganizationChannel, claimed: int, hunger: Hunger, terms: Cl
     return level
 
 
-def automatic_quantity(  # noqa: PLR0913 -- all that the decision rests on
+def automatic_quantity(
     stock: Stock,
     channel: OrganizationChannel | None,
     hunger: Hunger,
@@ -134,13 +134,36 @@ def automatic_quantity(  # noqa: PLR0913 -- all that the decision rests on
     if channel is None or not _may_claim(stock, channel, years, now):
         return None
     wanted = _by_demand(stock, channel, hunger, terms) if channel.claim_sizing == "demand" else channel.claim_quantity
-    needed = most_needed(hunger.use, now=now, ends=year_ends)
-    if needed is not None and year_ends - now <= _LATE_IN_THE_YEAR:
-        room = ceil(needed * _YEAR_END_MARGIN) + hunger.waiting - hunger.remaining
-        if room <= 0 and stock.level == "low":
-            return None
-        wanted = min(wanted, max(room, _floor(channel, terms)))
+    lacking = lacks_of_the_year(hunger, now=now, year_ends=year_ends)
+    if lacking is not None:
+        wanted = min(wanted, max(lacking, _floor(channel, terms)))
     return min(wanted, stock.claim_at_most or wanted)
+
+
+def is_low_no_more(
+    stock: Stock,
+    channel: OrganizationChannel | None,
+    hunger: Hunger,
+    *,
+    now: datetime,
+    year_ends: datetime,
+) -> bool:
+    """Whether a stock that came down to low needs no claim before it is empty.
+
+    Its policy was changed to that, or it has enough for the rest of the year.
+    """
+    if stock.level != "low" or channel is None:
+        return False
+    lacking = lacks_of_the_year(hunger, now=now, year_ends=year_ends)
+    return channel.low_threshold == 0 or (lacking is not None and lacking <= 0)
+
+
+def lacks_of_the_year(hunger: Hunger, *, now: datetime, year_ends: datetime) -> int | None:
+    """How many numbers a stock lacks to last until its year ends; None before December, and where no use is known."""
+    needed = most_needed(hunger.use, now=now, ends=year_ends)
+    if needed is None or year_ends - now > _LATE_IN_THE_YEAR:
+        return None
+    return ceil(needed * _YEAR_END_MARGIN) + hunger.waiting - hunger.remaining
 
 
 def _may_claim(stock: Stock, channel: OrganizationChannel, years: tuple[int, ...], now: datetime) -> bool:
@@ -148,8 +171,7 @@ def _may_claim(stock: Stock, channel: OrganizationChannel, years: tuple[int, ...
         return False
     if stock.claim_not_before is not None and stock.claim_not_before > now:
         return False
-    # A stock may have come down to low by an older policy: with a threshold of 0 it is claimed for when it is empty.
-    return stock.level == "exhausted" or (stock.level == "low" and channel.low_threshold > 0)
+    return stock.level in {"low", "exhausted"}
 
 
 def _by_demand(stock: Stock, channel: OrganizationChannel, hunger: Hunger, terms: ClaimTerms) -> int:

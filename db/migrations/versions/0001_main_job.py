@@ -153,10 +153,15 @@ def upgrade() -> None:
         sa.Column("claim_at_most", sa.Integer(), nullable=True),
         sa.Column("failed_claims", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("paused", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("paused_because", sa.Text(), nullable=True),
         sa.CheckConstraint("channel_mode IN ('self-use', 'on-behalf', 'joint')", name=op.f("ck_stocks_mode")),
         sa.CheckConstraint("level <> 'exhausted' OR exhausted_at IS NOT NULL", name=op.f("ck_stocks_exhausted_at")),
         sa.CheckConstraint("level IN ('new', 'ok', 'low', 'exhausted')", name=op.f("ck_stocks_level")),
         sa.CheckConstraint("claim_at_most BETWEEN 1 AND 5000", name=op.f("ck_stocks_claim_at_most")),
+        sa.CheckConstraint(
+            "paused = (paused_at IS NOT NULL) AND paused = (paused_because IS NOT NULL)", name=op.f("ck_stocks_paused")
+        ),
         sa.CheckConstraint("year BETWEEN 2000 AND 2099", name=op.f("ck_stocks_year")),
         sa.PrimaryKeyConstraint("taxpayer_id", "environment", "channel_mode", "year", name=op.f("pk_stocks")),
         comment="The one lock of issuing and claiming; level and episode make each exhaustion happen once.",
