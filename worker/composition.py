@@ -8,6 +8,7 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine
 
+from db.fence import Fence
 from schemas.topics import Topic
 from worker.answers import Answer
 from worker.broker.port import Broker
@@ -64,7 +65,8 @@ class Worker:
         environment = settings.environment.value
         unit_id = direct_unit_id(settings)
         self.relay = Relay(around.engine, around.broker, clock, around.metrics)
-        transactions = Transactions(around.engine, self.relay, clock)
+        self.fence = Fence(around.engine)
+        transactions = Transactions(around.engine, self.relay, clock, self.fence.check)
         settling = Settling(environment, unit_id, clock, ABANDON_AFTER, claim_terms(settings))
         self._calls = ClaimCalls(
             environment,

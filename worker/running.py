@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import is_permanent_refusal, open_engine, sqlstate
+from db.fence import AnotherDatabaseError, refuse_another_database
 from db.migrate import WrongDatabaseError, check_database
 from schemas.topics import Topic
 from worker.broker import BrokerUrlError, open_broker
@@ -78,6 +79,8 @@ def _work(
         while not stopping.wait(0.2):
             if broker.refusal is not None:
                 raise StartRefusedError(broker.refusal)
+            if worker.fence.refusal is not None:
+                raise StartRefusedError(worker.fence.refusal)
             if worker.broken is not None:
                 message = f"the consumer of {worker.broken} ended by a fault: see the log, then start the worker anew"
                 raise StartRefusedError(message)
@@ -95,7 +98,8 @@ def _wait_for_database(engine: Engine, environment: str, stopping: threading.Eve
         try:
             with engine.connect() as connection:
                 check_database(connection, environment)
-        except WrongDatabaseError as error:
+                refuse_another_database(connection)
+        except (WrongDatabaseError, AnotherDatabaseError) as error:
             raise StartRefusedError(str(error)) from None
         except DBAPIError as error:
             if is_permanent_refusal(error):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
+from db.fence import refuse_another_database
 from db.outbox import add_messages
 from worker.answers import Answer, pack
 from worker.clock import Clock
@@ -18,13 +19,17 @@ class Transactions:
     engine: Engine
     relay: Relay
     clock: Clock
+    #: Raises where the database is not the one to issue from.
+    fence: Callable[[Connection], None] = refuse_another_database
 
     def run(self, work: Callable[[Connection], list[Answer]]) -> None:
         """Do the work and store its answers in one transaction, then publish them.
 
         Returns when both are committed; what could not be published by then is in the outbox.
+        Raises `AnotherDatabaseError`, and does nothing, in a database that was restored.
         """
         with self.engine.begin() as connection:
+            self.fence(connection)
             answers = work(connection)
             stored = add_messages(connection, pack(answers), now=self.clock.now())
         self.relay.publish(stored)

@@ -22,11 +22,14 @@ from typing import Self
 
 import psutil
 import psycopg
+from sqlalchemy import update
 
 from db.embedded_account import account_for, give, invocation
 from db.embedded_server import wheel_programs
 from db.engine import open_engine
+from db.fence import present_identity
 from db.migrate import migrate
+from db.tables import deployment
 
 START_DEADLINE = 60.0
 STOP_DEADLINE = 30.0
@@ -113,7 +116,7 @@ class PrivatePostgres:
             migrate(engine, environment)
             engine.dispose()
             self._templates[environment] = template.rsplit("/", 1)[1]
-        return self._create(self._templates[environment])
+        return self._record_copy(self._create(self._templates[environment]))
 
     def drop_database(self, url: str) -> None:
         """Remove a database; whoever is connected to it is thrown out."""
@@ -190,6 +193,14 @@ class PrivatePostgres:
         name = f"test_{next(self._numbers)}"
         self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url_of(name)
+
+    def _record_copy(self, url: str) -> str:
+        """Let a copy be the database to issue from: to Fuma a copied database is a restored one."""
+        engine = open_engine(url, application="fuma-test-copy")
+        with engine.begin() as connection:
+            connection.execute(update(deployment).values(identity=present_identity(connection)))
+        engine.dispose()
+        return url
 
     def _administer(self, statement: str) -> None:
         with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:

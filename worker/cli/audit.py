@@ -19,7 +19,7 @@ def audit(*, as_json: AsJson = False) -> None:
     Changes nothing. Where no rows were there to be checked, nothing was shown, and the result says so.
     """
     settings = load_settings()
-    with ready_engine(settings) as engine, engine.begin() as connection:
+    with ready_engine(settings, changing=False) as engine, engine.begin() as connection:
         findings = judge_everything(connection, Clock(settings.clock).now())
     if as_json:
         print_json(_as_row(finding) | {"offenders": list(finding.offenders)} for finding in findings)

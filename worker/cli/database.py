@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, text
 
 from db.engine import open_engine
+from db.fence import REFUSAL, is_another_database, refuse_another_database
 from db.migrate import check_database
 from db.migrate import migrate as bring_to_newest
 from worker.cli.failures import CommandError
-from worker.cli.output import say
+from worker.cli.output import say, warn
 from worker.settings import Settings, database_address, load_settings
 
 _APPLICATION = "fuma-cli"
@@ -38,18 +39,25 @@ def opened_engine(settings: Settings) -> Iterator[Engine]:
 
 
 @contextmanager
-def ready_engine(settings: Settings) -> Iterator[Engine]:
-    """Give an engine on a database that has our schema and serves our environment."""
+def ready_engine(settings: Settings, *, changing: bool = True) -> Iterator[Engine]:
+    """Give an engine on a database that has our schema and serves our environment.
+
+    In a database that was restored nothing may be changed: raises `AnotherDatabaseError`; who only reads is warned.
+    """
     with opened_engine(settings) as engine:
         with engine.connect() as connection:
             check_database(connection, settings.environment)
+            if changing:
+                refuse_another_database(connection)
+            elif is_another_database(connection):
+                warn(REFUSAL)
         yield engine
 
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Connection]:
     """Give a connection for a listing: one snapshot, and time enough to go through large tables."""
-    with ready_engine(settings) as engine, engine.begin() as connection:
+    with ready_engine(settings, changing=False) as engine, engine.begin() as connection:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         connection.execute(text("SET LOCAL statement_timeout = '10min'"))
         yield connection

@@ -14,6 +14,7 @@ class CommandError(Exception):
 _SAY_IT_THEMSELVES = (
     ("worker.settings", "SettingsError"),
     ("db.migrate", "WrongDatabaseError"),
+    ("db.fence", "AnotherDatabaseError"),
     ("db.organizations", "ImportRefusedError"),
     ("db.embedded", "EmbeddedPostgresError"),
     ("schemas.organizations", "OrganizationsError"),
