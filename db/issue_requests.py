@@ -8,9 +8,11 @@ from sqlalchemy import Connection, text
 
 from db.records import KnownRequest, RequestKey, StockKey, WaitingRequest
 
+# A number that is held or used by now was changed since: the event that told of its assignment is in the history.
 _FIND = text("""
     SELECT r.taxpayer_id, r.issue_request_id, r.organization, r.issue_date, r.kind, r.named_number, r.status,
-           r.closed_because, n.prefix, n.sequence, n.range_id, g.claim_mode, n.assigned_at, n.event_id, n.changed_by
+           r.closed_because, n.prefix, n.sequence, n.range_id, g.claim_mode, n.assigned_at,
+           coalesce(h.event_id, n.event_id), coalesce(h.changed_by, n.changed_by)
     FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:ids AS text[])) AS k (taxpayer_id, issue_request_id)
     JOIN issue_requests AS r
       ON r.taxpayer_id = k.taxpayer_id AND r.environment = :environment AND r.issue_request_id = k.issue_request_id
@@ -19,6 +21,13 @@ _FIND = text("""
      AND coalesce(n.issue_request_id, n.bound_to) = k.issue_request_id AND n.issue_request_id IS NOT NULL
     LEFT JOIN ranges AS g
       ON g.taxpayer_id = n.taxpayer_id AND g.environment = n.environment AND g.range_id = n.range_id
+    LEFT JOIN LATERAL (
+        SELECT past.event_id, past.changed_by FROM number_history AS past
+        WHERE n.status <> 'assigned' AND past.status = 'assigned'
+          AND past.taxpayer_id = n.taxpayer_id AND past.environment = n.environment
+          AND past.prefix = n.prefix AND past.sequence = n.sequence
+        ORDER BY past.step DESC LIMIT 1
+    ) AS h ON true
 """)
 
 # A closed request that is asked again is judged anew: its row is taken over.

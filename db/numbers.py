@@ -83,14 +83,19 @@ _OWNERS = text("""
 """)
 
 _CHANGE = text("""
-    UPDATE numbers
-    SET status = :status, bound_to = :bound_to,
-        issue_request_id = CASE WHEN :keeps_holder THEN issue_request_id END,
-        issue_date = CASE WHEN :keeps_holder THEN issue_date END,
-        assigned_at = CASE WHEN :keeps_holder THEN assigned_at END,
-        step = :step, changed_at = :now, changed_by = :message, requested_by = :requested_by, event_id = :event_id
-    WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND prefix = :prefix AND sequence = :sequence
-      AND step = :step - 1
+    UPDATE numbers AS n
+    SET status = v.status, bound_to = v.bound_to,
+        issue_request_id = CASE WHEN v.keeps_holder THEN n.issue_request_id END,
+        issue_date = CASE WHEN v.keeps_holder THEN n.issue_date END,
+        assigned_at = CASE WHEN v.keeps_holder THEN n.assigned_at END,
+        step = v.step, changed_at = :now, changed_by = v.message, requested_by = v.requested_by, event_id = v.event_id
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:prefixes AS integer[]), CAST(:sequences AS bigint[]),
+        CAST(:steps AS smallint[]), CAST(:statuses AS text[]), CAST(:keep_holders AS boolean[]),
+        CAST(:bound_to AS text[]), CAST(:messages AS text[]), CAST(:requested_by AS text[]),
+        CAST(:event_ids AS uuid[]))
+        AS v (taxpayer_id, prefix, sequence, step, status, keeps_holder, bound_to, message, requested_by, event_id)
+    WHERE n.taxpayer_id = v.taxpayer_id AND n.environment = :environment
+      AND n.prefix = v.prefix AND n.sequence = v.sequence AND n.step = v.step - 1
 """)
 
 _SPLIT_RANGE = text("""
@@ -118,6 +123,17 @@ class AssignedNumber(NamedTuple):
     issue_date: date
     message: str
     event_id: UUID
+
+
+class NumberChange(NamedTuple):
+    """A change of a number's state, with what the history keeps of it; `number` is as it was read."""
+
+    number: NamedNumber
+    status: str
+    message: str
+    event_id: UUID
+    requested_by: str | None = None
+    bound_to: str | None = None
 
 
 def assign_numbers(
@@ -234,40 +250,39 @@ def owners_of_numbers(
     return {(row[0], row[1]): row[2] for row in rows}
 
 
-def change_number(  # noqa: PLR0913 -- what the history keeps of a change
+def change_numbers(
     connection: Connection,
     environment: str,
-    number: NamedNumber,
-    status: str,
+    changes: Sequence[NumberChange],
     *,
     now: datetime,
-    message: str,
-    event_id: UUID,
-    requested_by: str | None = None,
-    bound_to: str | None = None,
 ) -> None:
-    """Move one number of a locked stock to another state; who holds it keeps it only in a state that has a holder.
+    """Move numbers of locked stocks to other states; who holds one keeps it only in a state that has a holder.
 
-    Raises `ChangedMeanwhileError` where the number is not as it was read.
+    Each number stands among them once.
+    Raises `ChangedMeanwhileError` where one is not as it was read.
     """
+    if not changes:
+        return
+    taken = [change.number.taken for change in changes]
     changed = connection.execute(
         _CHANGE,
         {
-            "taxpayer_id": number.taxpayer_id,
             "environment": environment,
-            "prefix": number.taken.prefix,
-            "sequence": number.taken.sequence,
-            "status": status,
-            "bound_to": bound_to,
-            "keeps_holder": status in _HOLDERS,
-            "step": number.taken.step,
             "now": now,
-            "message": message,
-            "requested_by": requested_by,
-            "event_id": event_id,
+            "taxpayer_ids": [change.number.taxpayer_id for change in changes],
+            "prefixes": [each.prefix for each in taken],
+            "sequences": [each.sequence for each in taken],
+            "steps": [each.step for each in taken],
+            "statuses": [change.status for change in changes],
+            "keep_holders": [change.status in _HOLDERS for change in changes],
+            "bound_to": [change.bound_to for change in changes],
+            "messages": [change.message for change in changes],
+            "requested_by": [change.requested_by for change in changes],
+            "event_ids": [change.event_id for change in changes],
         },
     )
-    if changed.rowcount != 1:
+    if changed.rowcount != len(changes):
         raise ChangedMeanwhileError
 
 

@@ -80,6 +80,12 @@ _REPLENISH = text("""
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND channel_mode = :channel_mode AND year = :year
 """)
 
+_CHANNEL_MODES = text("""
+    SELECT channel_mode FROM channels
+    WHERE taxpayer_id = :taxpayer_id AND environment = :environment
+    ORDER BY channel_mode
+""")
+
 _PAUSE = text("""
     UPDATE stocks SET paused = true, paused_at = coalesce(paused_at, :now), paused_because = :because
     WHERE taxpayer_id = :taxpayer_id AND environment = :environment
@@ -131,6 +137,12 @@ def channel_of_stock(connection: Connection, environment: str, key: StockKey) ->
         {"taxpayer_id": key.taxpayer_id, "environment": environment, "channel_mode": key.channel_mode},
     ).one_or_none()
     return None if row is None else OrganizationChannel(*row)
+
+
+def channel_modes(connection: Connection, environment: str, taxpayer_id: str) -> list[str]:
+    """Read the channel modes in which organisations of the taxpayer are registered."""
+    rows = connection.execute(_CHANNEL_MODES, {"taxpayer_id": taxpayer_id, "environment": environment})
+    return list(rows.scalars())
 
 
 def lock_stocks(connection: Connection, environment: str, keys: Collection[StockKey]) -> dict[StockKey, Stock]:

@@ -116,7 +116,15 @@ class InvoiceOutcome(Asked):
     reuse: Annotated[bool, Field(description="true or false")] = True
 
 
-Request = InvoiceIssuing | ClaimRequested | RefreshRequested | RangeExhausted | RangeLow
+Request = (
+    InvoiceIssuing
+    | ClaimRequested
+    | RefreshRequested
+    | NumberBindingRequested
+    | InvoiceOutcome
+    | RangeExhausted
+    | RangeLow
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,8 @@ _MODELS: dict[Topic, type[Request]] = {
     Topic.INVOICE_ISSUING: InvoiceIssuing,
     Topic.CLAIM_REQUESTED: ClaimRequested,
     Topic.REFRESH_REQUESTED: RefreshRequested,
+    Topic.NUMBER_BINDING_REQUESTED: NumberBindingRequested,
+    Topic.INVOICE_OUTCOME: InvoiceOutcome,
     Topic.RANGE_EXHAUSTED: RangeExhausted,
     Topic.RANGE_LOW: RangeLow,
 }

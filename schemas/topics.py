@@ -53,6 +53,8 @@ CONSUMED: tuple[Topic, ...] = (
     Topic.REFRESH_REQUESTED,
     Topic.CLAIM_REQUESTED,
     Topic.INVOICE_ISSUING,
+    Topic.NUMBER_BINDING_REQUESTED,
+    Topic.INVOICE_OUTCOME,
     Topic.RANGE_EXHAUSTED,
     Topic.RANGE_LOW,
 )
@@ -69,6 +71,15 @@ PUBLISHED: tuple[Topic, ...] = (
     Topic.RANGE_REFRESHED,
     Topic.RANGE_EXPIRED,
     Topic.RANGE_QUARANTINED,
+    Topic.NUMBER_BOUND,
+    Topic.NUMBER_UNBOUND,
+    Topic.BINDING_REFUSED,
+    Topic.NUMBER_USED,
+    Topic.NUMBER_RELEASED,
+    Topic.NUMBER_VOIDED,
+    Topic.NUMBER_HELD,
+    Topic.OUTCOME_REFUSED,
+    Topic.OUTCOME_OVERDUE,
 )
 
 _TYPES: dict[Topic, str] = {topic: f"fuma.{topic.value}.v1" for topic in Topic}

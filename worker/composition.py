@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from db.fence import Fence
 from schemas.topics import Topic
 from worker.answers import Answer
+from worker.binding import Binding
 from worker.broker.port import Broker
 from worker.claim_calls import ClaimCalls
 from worker.claiming import Claiming
@@ -28,6 +29,7 @@ from worker.leqi.port import Authority, RangeListing
 from worker.leqi.simulator_identity import SIMULATOR_DIRECT_UNIT_ID, SIMULATOR_KEY_HEX
 from worker.leqi.tokens import TokenFolder
 from worker.metrics import Metrics
+from worker.outcomes import Outcomes
 from worker.refreshing import Refreshing
 from worker.relay import Relay
 from worker.settings import Settings, SettingsError
@@ -37,6 +39,9 @@ from worker.transactions import Transactions
 
 #: How long replays of a claim go on before it is given up; how long LeQi keeps a serial was not found.
 ABANDON_AFTER = timedelta(days=7)
+
+#: Topics that bring a message for each invoice.
+_BUSY = (Topic.INVOICE_ISSUING, Topic.INVOICE_OUTCOME)
 
 #: Topics whose requests are few and slow take smaller batches, and are in no hurry to fill them.
 _CALM = Gathering(size=100, age=0.02, prefetch=200)
@@ -84,7 +89,11 @@ class Worker:
             settings.next_year_from,
             claim_terms(settings),
         )
-        expiry = Expiry(environment, clock, timedelta(hours=settings.old_year_grace_hours))
+        grace = timedelta(hours=settings.old_year_grace_hours)
+        binding = Binding(environment, clock)
+        outcomes = Outcomes(environment, clock, grace)
+        tell_overdue = partial(outcomes.tell_overdue, limit=timedelta(hours=settings.overdue_hours))
+        expiry = Expiry(environment, clock, grace)
         overdue = partial(issuing.end_overdue, waiting_limit=timedelta(hours=settings.waiting_limit_hours))
         self._refreshing = Refreshing(
             environment,
@@ -101,6 +110,7 @@ class Worker:
                 Task("claim-for-stocks", 5, partial(transactions.run, claiming.claim_for_stocks_without)),
                 Task("expire-old-years", 60, partial(transactions.run, expiry.expire)),
                 Task("end-overdue-requests", 30, partial(transactions.run, overdue)),
+                Task("tell-overdue-outcomes", 10, partial(transactions.run, tell_overdue)),
             ],
         )
         self._calls.when_done = partial(self.timed.wake, _CALL_DUE)
@@ -110,6 +120,8 @@ class Worker:
             Topic.RANGE_EXHAUSTED: self._then_call(_in_transaction(transactions, claiming.handle_stock_events)),
             Topic.RANGE_LOW: self._then_call(_in_transaction(transactions, claiming.handle_stock_events)),
             Topic.REFRESH_REQUESTED: self._refreshing.handle,
+            Topic.NUMBER_BINDING_REQUESTED: _in_transaction(transactions, binding.handle),
+            Topic.INVOICE_OUTCOME: _in_transaction(transactions, outcomes.handle),
         }
         busy = Gathering(settings.batch_size, settings.batch_age_ms / 1000, settings.prefetch)
         self.lanes = [
@@ -122,7 +134,7 @@ class Worker:
                 engine=around.engine,
                 clock=clock,
                 metrics=around.metrics,
-                gathering=busy if topic is Topic.INVOICE_ISSUING else _CALM,
+                gathering=busy if topic in _BUSY else _CALM,
             )
             for topic in topics
         ]

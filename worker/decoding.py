@@ -75,6 +75,11 @@ def reject(item: Item, reason: Reason, detail: str) -> Rejected:
     return _reject(reason, detail, item.form, item.event, item.delivery)
 
 
+def message_of(event: CloudEvent) -> str:
+    """Name a message as the history of numbers does: by its source and id."""
+    return f"{event.source} {event.id}"
+
+
 def dead_letter(topic: Topic, rejected: Rejected, now: datetime) -> Message:
     """Write the message that goes to the dead letters (contract, "Dead letters")."""
     kept = {name: value for name, value in rejected.headers.items() if isinstance(value, str | int)}

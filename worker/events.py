@@ -13,6 +13,7 @@ from db.records import Claim, GrantedRange, RequestKey, StockKey, TakenNumber
 from schemas.cloudevents import encode_event
 from schemas.invoice_number import format_number
 from schemas.reasons import Reason
+from schemas.requests import NumberBindingRequested
 from schemas.topics import Topic, event_type
 
 #: The namespace of all our event ids; changing it would give every fact a new id.
@@ -113,6 +114,55 @@ class EventWriter:
             },
             traceparent,
         )
+
+    def of_binding(  # noqa: PLR0913 -- one argument for each thing that the event tells
+        self,
+        topic: Topic,
+        request: NumberBindingRequested,
+        taxpayer_id: str | None,
+        *,
+        event_id: UUID | None,
+        at: datetime,
+        traceparent: str | None,
+        requested_by: str | None,
+        refusal: Mapping[str, str] | None = None,
+    ) -> Event:
+        """What became of a request to bind or unbind; a refusal has its reason and detail, and no id that lasts."""
+        data = {
+            "binding_id": request.binding_id,
+            "issue_request_id": request.issue_request_id,
+            "organization": request.organization,
+            "taxpayer_id": taxpayer_id,
+            "invoice_number": request.number,
+            "requested_by": requested_by,
+            "at": _instant(at),
+        }
+        return self._event(topic, taxpayer_id, event_id, at, {**data, **(refusal or {})}, traceparent)
+
+    def of_outcome(  # noqa: PLR0913 -- one argument for each thing that the event tells
+        self,
+        topic: Topic,
+        *,
+        outcome_id: str | None,
+        issue_request_id: str,
+        organization: str,
+        taxpayer_id: str | None,
+        invoice_number: str,
+        event_id: UUID | None,
+        at: datetime,
+        traceparent: str | None = None,
+        refusal: Mapping[str, str] | None = None,
+    ) -> Event:
+        """What became of a number by an upload's outcome, or by none; a refusal has no id that lasts."""
+        data = {
+            "outcome_id": outcome_id,
+            "issue_request_id": issue_request_id,
+            "organization": organization,
+            "taxpayer_id": taxpayer_id,
+            "invoice_number": invoice_number,
+            "at": _instant(at),
+        }
+        return self._event(topic, taxpayer_id, event_id, at, {**data, **(refusal or {})}, traceparent)
 
     def range_exhausted(
         self,

@@ -30,7 +30,7 @@ from db.ranges import close_used_up_ranges, move_cursors, open_ranges
 from db.records import KnownRequest, OrganizationChannel, RequestKey, StockKey, WaitingRequest
 from db.stocks import channels_of_organizations, lock_stocks
 from db.usage import add_usage
-from schemas.cloudevents import CloudEvent, Form
+from schemas.cloudevents import Form
 from schemas.invoice_number import InvoiceNumber, format_number
 from schemas.reasons import Reason
 from schemas.requests import InvoiceIssuing
@@ -39,7 +39,7 @@ from worker.answers import Answer
 from worker.clock import Clock, china_date
 from worker.decisions.assignment import Asked, Assigned, Decisions, Known, Refused, Repeated, decide
 from worker.decisions.shelf import Shelf
-from worker.decoding import Item
+from worker.decoding import Item, message_of
 from worker.events import Event, EventWriter, Number
 from worker.levels import record_crossing
 
@@ -317,11 +317,6 @@ def _repetitions(repeated: Sequence[Repeated]) -> list[tuple[RequestKey, str]]:
         if each.asked.message
         != (each.before.asked.message if isinstance(each.before, Assigned) else each.before.message)
     ]
-
-
-def message_of(event: CloudEvent) -> str:
-    """Name a message as the history of numbers does: by its source and id."""
-    return f"{event.source} {event.id}"
 
 
 def _held_number(known: KnownRequest) -> Number:

@@ -121,6 +121,7 @@ def test_the_clock_is_an_instant_with_its_offset(monkeypatch: pytest.MonkeyPatch
         ("clock", "tomorrow"),
         ("waiting_limit_hours", "0"),
         ("waiting_limit_hours", "nan"),
+        ("overdue_hours", "0"),
         ("old_year_grace_hours", "-1"),
         ("batch_size", "0"),
         ("leqi_concurrency", "0"),

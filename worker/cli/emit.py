@@ -13,7 +13,7 @@ import typer
 from schemas.cloudevents import STRUCTURED, encode_event
 from schemas.requests import LARGEST_QUANTITY, SMALLEST_QUANTITY, Refusal, read_request
 from schemas.topics import Topic, event_type, routing_key
-from schemas.vocabulary import InvoiceKind
+from schemas.vocabulary import BindingAction, InvoiceKind, UploadOutcome
 from worker.broker.emit import EmitError
 from worker.broker.emit import emit as publish
 from worker.broker.port import Message
@@ -27,6 +27,13 @@ from worker.settings import Settings, load_settings
 emit = typer.Typer()
 
 _Organization = Annotated[str, typer.Option(help="Code of the organisation.", metavar="CODE")]
+_ManualNumber = Annotated[str, typer.Option(help="A manual number, 20 digits.", metavar="NUMBER")]
+_RequestId = Annotated[str, typer.Option("--request", help="The issue_request_id.", metavar="ID")]
+_BindingId = Annotated[str | None, typer.Option("--id", help="Default: a new one.", show_default=False)]
+_RequestedBy = Annotated[
+    str | None,
+    typer.Option(help="Who asks; kept in the history of the number.", show_default=False),
+]
 
 
 @emit.command("refresh")
@@ -101,6 +108,76 @@ def _issue(
         "number": number,
     }
     _emit(load_settings(), Topic.INVOICE_ISSUING, data, issue_request_id)
+
+
+@emit.command("bind")
+def _bind(
+    organization: _Organization,
+    number: _ManualNumber,
+    issue_request_id: _RequestId,
+    binding_id: _BindingId = None,
+    requested_by: _RequestedBy = None,
+) -> None:
+    """Keep a manual number for one issue request (绑定); prints the binding_id once the broker has it."""
+    _emit_binding(BindingAction.BIND, organization, number, issue_request_id, binding_id, requested_by)
+
+
+@emit.command("unbind")
+def _unbind(
+    organization: _Organization,
+    number: _ManualNumber,
+    issue_request_id: _RequestId,
+    binding_id: _BindingId = None,
+    requested_by: _RequestedBy = None,
+) -> None:
+    """Free a manual number from the issue request that it is bound to; prints the binding_id."""
+    _emit_binding(BindingAction.UNBIND, organization, number, issue_request_id, binding_id, requested_by)
+
+
+@emit.command("outcome")
+def _outcome(
+    organization: _Organization,
+    number: Annotated[str, typer.Option(help="The invoice's number, 20 digits.", metavar="NUMBER")],
+    issue_request_id: _RequestId,
+    outcome: Annotated[UploadOutcome, typer.Argument(help="What became of the upload.")],
+    outcome_id: Annotated[str | None, typer.Option("--id", help="Default: a new one.", show_default=False)] = None,
+    *,
+    reuse: Annotated[
+        bool,
+        typer.Option(help="After a failed upload: whether the number may stand on another invoice."),
+    ] = True,
+) -> None:
+    """Report what became of an invoice's upload; prints the outcome_id once the broker has it."""
+    key = outcome_id or f"outcome-{uuid4()}"
+    data = {
+        "outcome_id": key,
+        "organization": organization,
+        "issue_request_id": issue_request_id,
+        "invoice_number": number,
+        "outcome": outcome.value,
+        "reuse": reuse,
+    }
+    _emit(load_settings(), Topic.INVOICE_OUTCOME, data, key)
+
+
+def _emit_binding(
+    action: BindingAction,
+    organization: str,
+    number: str,
+    issue_request_id: str,
+    binding_id: str | None,
+    requested_by: str | None,
+) -> None:
+    key = binding_id or f"binding-{uuid4()}"
+    data = {
+        "binding_id": key,
+        "organization": organization,
+        "number": number,
+        "issue_request_id": issue_request_id,
+        "action": action.value,
+        "requested_by": requested_by,
+    }
+    _emit(load_settings(), Topic.NUMBER_BINDING_REQUESTED, data, key)
 
 
 def _emit(settings: Settings, topic: Topic, fields: Mapping[str, object], key: str) -> None:

@@ -19,11 +19,12 @@ def item(
     form: Form = Form.SINGLE,
     group: int = 0,
     traceparent: str | None = None,
+    message_id: str = "message",
 ) -> Item:
     """Make an item of data that the topic's schema accepts."""
     request = read_request(topic, dict(data), Environment.SANDBOX)
     assert not isinstance(request, Refusal), request
-    event = CloudEvent("message", "/tests", event_type(topic), data, None, None, traceparent, None)
+    event = CloudEvent(message_id, "/tests", event_type(topic), data, None, None, traceparent, None)
     delivery = Delivery(1, b"", STRUCTURED, None, {}, topic.value, None, redelivered=False)
     return Item(request, event, form, group, delivery)
 
@@ -38,6 +39,7 @@ def invoice(  # noqa: PLR0913 -- all that a request can say
     form: Form = Form.SINGLE,
     group: int = 0,
     traceparent: str | None = None,
+    message_id: str = "message",
 ) -> Item:
     """An `invoice-issuing`."""
     data: dict[str, object] = {
@@ -48,7 +50,7 @@ def invoice(  # noqa: PLR0913 -- all that a request can say
     }
     if number is not None:
         data["number"] = number
-    return item(Topic.INVOICE_ISSUING, data, form=form, group=group, traceparent=traceparent)
+    return item(Topic.INVOICE_ISSUING, data, form=form, group=group, traceparent=traceparent, message_id=message_id)
 
 
 def invoices(count: int, *, organization: str = "A", prefix: str = "R", form: Form = Form.SINGLE) -> list[Item]:
@@ -88,3 +90,48 @@ def refresh(
         {name: value for name, value in data.items() if value is not None},
         form=form,
     )
+
+
+def binding(
+    number: str,
+    issue_request_id: str = "R1",
+    *,
+    binding_id: str = "B1",
+    organization: str = "A",
+    action: str = "bind",
+    requested_by: str | None = "an operator",
+    form: Form = Form.SINGLE,
+) -> Item:
+    """A `number-binding-requested`."""
+    data = {
+        "binding_id": binding_id,
+        "organization": organization,
+        "number": number,
+        "issue_request_id": issue_request_id,
+        "action": action,
+        "requested_by": requested_by,
+    }
+    return item(Topic.NUMBER_BINDING_REQUESTED, data, form=form, message_id=f"message {binding_id}")
+
+
+def outcome(  # noqa: PLR0913 -- all that a report can say
+    number: str,
+    said: str = "uploaded",
+    issue_request_id: str = "R1",
+    *,
+    outcome_id: str = "O1",
+    organization: str = "A",
+    reuse: bool = True,
+    form: Form = Form.SINGLE,
+    group: int = 0,
+) -> Item:
+    """An `invoice-outcome`."""
+    data = {
+        "outcome_id": outcome_id,
+        "organization": organization,
+        "issue_request_id": issue_request_id,
+        "invoice_number": number,
+        "outcome": said,
+        "reuse": reuse,
+    }
+    return item(Topic.INVOICE_OUTCOME, data, form=form, group=group, message_id=f"message {outcome_id}")

@@ -22,13 +22,15 @@ from db.records import Claim, StockKey
 from db.stocks import lock_stocks, replenish
 from db.tables import channels, organizations
 from schemas.cloudevents import BATCH
+from schemas.invoice_number import InvoiceNumber
 from schemas.topics import Topic, topic_of_type
 from schemas.vocabulary import ChannelMode
-from tests.support.core.asked import item
+from tests.support.core.asked import claim, item
 from tests.support.core.authority import ScriptedAuthority, ScriptedListing, number
 from tests.support.core.broker import RecordingBroker
 from tests.support.core.clock import HandClock
 from worker.answers import Answer, pack
+from worker.binding import Binding
 from worker.broker.port import Message
 from worker.claim_calls import ClaimCalls
 from worker.claiming import Claiming
@@ -41,6 +43,7 @@ from worker.expiry import Expiry
 from worker.issuing import Issuing
 from worker.leqi.port import new_business_serial
 from worker.metrics import Metrics
+from worker.outcomes import Outcomes
 from worker.refreshing import Refreshing
 from worker.relay import Relay
 from worker.releasing import Releasing
@@ -133,6 +136,8 @@ class Core:
             terms,
         )
         self.expiry = Expiry(ENVIRONMENT, self.clock, GRACE)
+        self.binding = Binding(ENVIRONMENT, self.clock)
+        self.outcomes = Outcomes(ENVIRONMENT, self.clock, GRACE)
         self.releasing = Releasing(ENVIRONMENT, self.clock, GRACE)
         self.refreshing = Refreshing(
             ENVIRONMENT,
@@ -143,6 +148,7 @@ class Core:
             listing,
         )
         self._sequences = count(1, 1_000)
+        self._claims = count(1)
 
     def close(self) -> None:
         """End its threads and connections."""
@@ -273,6 +279,21 @@ class Core:
         """Do work and crash between its commit and its publishing."""
         with self.engine.begin() as connection:
             add_messages(connection, pack(work(connection)), now=self.clock.now())
+
+    def bind(self, *items: Item) -> list[Told]:
+        """Handle `number-binding-requested`."""
+        return self.run(lambda connection: self.binding.handle(connection, items))
+
+    def report(self, *items: Item) -> list[Told]:
+        """Handle `invoice-outcome`."""
+        return self.run(lambda connection: self.outcomes.handle(connection, items))
+
+    def manual(self, quantity: int, **said: Any) -> list[str]:  # noqa: ANN401 -- as of a claim
+        """Claim numbers by hand; gives them."""
+        self.request_claims(claim(f"manual-{next(self._claims)}", quantity=quantity, **said))
+        [claimed] = of(Topic.RANGE_CLAIMED, self.call())
+        first = InvoiceNumber.parse(claimed.data["first_number"])
+        return [str(first.plus(n)) for n in range(quantity)]
 
     # What can be seen.
 

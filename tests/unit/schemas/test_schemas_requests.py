@@ -11,6 +11,8 @@ from schemas.reasons import Reason
 from schemas.requests import (
     ClaimRequested,
     InvoiceIssuing,
+    InvoiceOutcome,
+    NumberBindingRequested,
     RangeExhausted,
     RangeLow,
     RefreshRequested,
@@ -19,7 +21,7 @@ from schemas.requests import (
     read_request,
 )
 from schemas.topics import CONSUMED, Topic
-from schemas.vocabulary import ChannelMode, Environment, InvoiceKind
+from schemas.vocabulary import BindingAction, ChannelMode, Environment, InvoiceKind, UploadOutcome
 
 Json: TypeAlias = dict[str, object]
 
@@ -46,10 +48,26 @@ LOW: Json = {
     "threshold": 200,
     "days_left": None,
 }
+BINDING: Json = {
+    "binding_id": "B-1",
+    "organization": "A",
+    "number": "26447000000000000001",
+    "issue_request_id": "R-1",
+    "action": "bind",
+}
+OUTCOME: Json = {
+    "outcome_id": "O-1",
+    "organization": "A",
+    "issue_request_id": "R-1",
+    "invoice_number": "26447000000000000001",
+    "outcome": "failed",
+}
 SOUND: dict[Topic, Json] = {
     Topic.INVOICE_ISSUING: ISSUING,
     Topic.CLAIM_REQUESTED: CLAIM,
     Topic.REFRESH_REQUESTED: REFRESH,
+    Topic.NUMBER_BINDING_REQUESTED: BINDING,
+    Topic.INVOICE_OUTCOME: OUTCOME,
     Topic.RANGE_EXHAUSTED: EXHAUSTED,
     Topic.RANGE_LOW: LOW,
 }
@@ -143,6 +161,36 @@ def test_a_stock_that_never_had_a_number_has_no_last_one() -> None:
     assert exhausted.last_number is None
 
 
+def test_a_binding_is_read_in_full() -> None:
+    request = read(Topic.NUMBER_BINDING_REQUESTED, BINDING | {"action": "unbind", "requested_by": "Li"})
+    assert isinstance(request, NumberBindingRequested)
+    assert (request.action, request.requested_by) == (BindingAction.UNBIND, "Li")
+
+
+def test_a_number_of_a_failed_upload_may_be_used_again_unless_it_says_not() -> None:
+    request = read(Topic.INVOICE_OUTCOME, OUTCOME)
+    assert isinstance(request, InvoiceOutcome)
+    assert (request.outcome, request.reuse) == (UploadOutcome.FAILED, True)
+    voided = read(Topic.INVOICE_OUTCOME, OUTCOME | {"reuse": False})
+    assert isinstance(voided, InvoiceOutcome)
+    assert voided.reuse is False
+
+
+@pytest.mark.parametrize(
+    ("topic", "field", "value"),
+    [
+        (Topic.NUMBER_BINDING_REQUESTED, "action", "rebind"),
+        (Topic.NUMBER_BINDING_REQUESTED, "number", "2644700000000000001"),
+        (Topic.INVOICE_OUTCOME, "outcome", "lost"),
+        (Topic.INVOICE_OUTCOME, "reuse", "false"),
+        (Topic.INVOICE_OUTCOME, "reuse", None),
+        (Topic.INVOICE_OUTCOME, "invoice_number", 26447000000000000001),
+    ],
+)
+def test_a_word_that_is_none_of_the_contracts_is_malformed(topic: Topic, field: str, value: object) -> None:
+    assert malformed(topic, SOUND[topic] | {field: value}).startswith(f"{field}: expected")
+
+
 # ------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -162,6 +210,8 @@ REQUIRED = [
     *((Topic.INVOICE_ISSUING, field) for field in ISSUING),
     *((Topic.CLAIM_REQUESTED, field) for field in CLAIM),
     (Topic.REFRESH_REQUESTED, "refresh_id"),
+    *((Topic.NUMBER_BINDING_REQUESTED, field) for field in BINDING),
+    *((Topic.INVOICE_OUTCOME, field) for field in OUTCOME),
     *((Topic.RANGE_EXHAUSTED, field) for field in EXHAUSTED),
     *((Topic.RANGE_LOW, field) for field in LOW),
 ]
@@ -210,6 +260,8 @@ KEYS = [
     (Topic.INVOICE_ISSUING, "organization"),
     (Topic.CLAIM_REQUESTED, "claim_id"),
     (Topic.REFRESH_REQUESTED, "refresh_id"),
+    *((Topic.NUMBER_BINDING_REQUESTED, key) for key in ("binding_id", "organization", "issue_request_id")),
+    *((Topic.INVOICE_OUTCOME, key) for key in ("outcome_id", "organization", "issue_request_id")),
     (Topic.REFRESH_REQUESTED, "organization"),
 ]
 

@@ -45,6 +45,8 @@ def test_the_queues_are_those_of_the_contract() -> None:
         "fuma.invoice-issuing",
         "fuma.range-exhausted",
         "fuma.range-low",
+        "fuma.number-binding-requested",
+        "fuma.invoice-outcome",
     }
 
 
