@@ -211,10 +211,10 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant(
         "waiting-only-when-stock-is-empty",
-        "nobody waits for a stock that has an automatic number, or that does not know that it ran out",
+        "nobody waits for a stock that has an automatic number, or that does not know that it ran out, unless paused",
         f"""
         SELECT {_STOCK} AS offender,
-               w.waiting IS NOT NULL AND (s.level <> 'exhausted' OR {_HAS_NUMBERS}) AS broken
+               w.waiting IS NOT NULL AND NOT s.paused AND (s.level <> 'exhausted' OR {_HAS_NUMBERS}) AS broken
         FROM stocks AS s
         LEFT JOIN ({_QUEUES}) AS w USING (taxpayer_id, environment, channel_mode, year)
         UNION ALL
@@ -223,6 +223,19 @@ INVARIANTS: tuple[Invariant, ...] = (
         LEFT JOIN stocks AS s USING (taxpayer_id, environment, channel_mode, year)
         WHERE s.taxpayer_id IS NULL
         """,
+    ),
+    Invariant(
+        "requests-that-ever-waited",
+        "each request that waits has a turn that no other has; counted are all that ever waited",
+        f"""
+        SELECT {_REQUEST} AS offender, q.queue_position IS NULL OR q.times > 1 AS broken
+        FROM (
+            SELECT taxpayer_id, issue_request_id, queue_position, count(*) OVER (PARTITION BY queue_position) AS times
+            FROM issue_requests WHERE status = 'waiting'
+        ) AS q
+        """,
+        # Who was served has left the queue; the sequence of turns remembers how many there were.
+        counts="SELECT coalesce(pg_sequence_last_value('queue_positions'::regclass), 0)",
     ),
     Invariant(
         "exhausted-stock-is-empty",

@@ -228,6 +228,11 @@ _OFFENCES = (
         f"{OTHER_TAXPAYER} self-use 2027",
     ),
     Offence(
+        "requests-that-ever-waited",
+        "UPDATE issue_requests SET queue_position = 1, status = 'waiting' WHERE issue_request_id IN ('W1', 'C1')",
+        f"{TAXPAYER} C1",
+    ),
+    Offence(
         "exhausted-stock-is-empty",
         f"UPDATE stocks SET level = 'exhausted' WHERE taxpayer_id = '{TAXPAYER}'",
         f"{TAXPAYER} self-use 2026",

@@ -32,6 +32,8 @@ _COMMANDS = {
     "claims": _Command("listings", "claims", "List claims, automatic and manual."),
     "numbers": _Command("listings", "numbers", "List invoice numbers."),
     "waiting": _Command("listings", "waiting", "List requests that wait for numbers; cancel one."),
+    "forecast": _Command("forecast", "forecast", "Tell when each stock will be empty, worst first."),
+    "taxpayers": _Command("taxpayers", "taxpayers", "Pause and resume a taxpayer."),
     "audit": _Command("audit", "audit", "Check every invariant on the live data."),
     "dead-letters": _Command("dead_letters", "dead_letters", "See what could not be read, and send it back."),
     "leqi-simulator": _Command("simulator", "leqi_simulator", "Run the fake authority."),

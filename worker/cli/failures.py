@@ -23,6 +23,7 @@ _SAY_IT_THEMSELVES = (
     ("worker.leqi.simulator", "SimulatorError"),
     ("worker.leqi.simulator_journal", "StateError"),
     ("worker.leqi.identity", "KeyFileError"),
+    ("worker.pausing", "PausingRefusedError"),
     ("worker.releasing", "ReleaseRefusedError"),
     ("worker.running", "StartRefusedError"),
     ("worker.demo.stage", "DemoError"),

@@ -23,7 +23,7 @@ _LONGEST_REASON = 500
 def cancel(settings: Settings, issue_request_id: str, taxpayer: str | None, reason: str) -> None:
     """End one waiting request; raises `CommandError` where none waits under this id, or several taxpayers' do."""
     taxpayer_id = None if taxpayer is None else checked_taxpayer(taxpayer)
-    given = _checked_reason(reason)
+    given = checked_reason(reason)
     clock = Clock(settings.clock)
     with ready_engine(settings) as engine, engine.begin() as connection:
         issuing = Issuing(settings.environment, clock)
@@ -35,7 +35,7 @@ def cancel(settings: Settings, issue_request_id: str, taxpayer: str | None, reas
 def release(settings: Settings, range_id: str, reason: str) -> None:
     """Make a foreign range usable; raises `ReleaseRefusedError` where it may not be, `CommandError` for a bad id."""
     parsed = parse_range_id(range_id)
-    given = _checked_reason(reason)
+    given = checked_reason(reason)
     clock = Clock(settings.clock)
     releasing = Releasing(settings.environment, clock, timedelta(hours=settings.old_year_grace_hours))
     with ready_engine(settings) as engine, engine.begin() as connection:
@@ -57,7 +57,8 @@ def _answers(found: list[Answer] | list[WaitingRequest], issue_request_id: str) 
     raise CommandError(message)
 
 
-def _checked_reason(reason: str) -> str:
+def checked_reason(reason: str) -> str:
+    """Give back a reason that can be kept and shown; raises `CommandError` for any other text."""
     said = reason.strip()
     if not 1 <= len(said) <= _LONGEST_REASON or not said.isprintable():
         message = f"--reason: expected one line of 1 to {_LONGEST_REASON} characters"

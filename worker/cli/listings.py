@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 from sqlalchemy import Connection
 
 from db.listing import Filters, list_claims, list_numbers, list_ranges, list_waiting
+from db.records import StockKey
 from schemas.vocabulary import ClaimStatus, RangeStatus
 from worker.cli import hand
 from worker.cli.database import reading
@@ -25,7 +28,9 @@ from worker.cli.filters import (
     check_organization,
     make_filters,
 )
+from worker.cli.forecast import days_left_by_stock
 from worker.cli.output import Layout, Row, print_json, print_table
+from worker.clock import Clock
 from worker.settings import Settings, load_settings
 
 ranges = typer.Typer()
@@ -36,7 +41,7 @@ _RANGES = Layout(
     (
         ("organization", "taxpayer_id", "created_at"),
         ("first_number", "last_number", "range_id"),
-        ("claimed", "remaining", "year"),
+        ("claimed", "remaining", "days_left", "year"),
         ("claim_mode", "status", "channel_mode"),
     ),
 )
@@ -103,7 +108,8 @@ def _list_ranges(  # noqa: PLR0913 -- one for each option
         claim_mode=claim_mode,
         limit=limit,
     )
-    _show(settings, list_ranges, filters, _RANGES, as_json=as_json)
+    listing = partial(_ranges_with_days_left, Clock(settings.clock).now())
+    _show(settings, listing, filters, _RANGES, as_json=as_json)
 
 
 @ranges.command("release")
@@ -215,6 +221,15 @@ def _cancel(
 ) -> None:
     """End a waiting request: it is answered with number-refused, cancelled."""
     hand.cancel(load_settings(), issue_request_id, taxpayer, reason)
+
+
+def _ranges_with_days_left(now: datetime, connection: Connection, filters: Filters) -> Iterator[Row]:
+    """List ranges, each that is drawn from by itself with how many days its stock lasts at the present rate."""
+    left = days_left_by_stock(connection, filters.environment, now)
+    for row in list_ranges(connection, filters):
+        drawn = row["status"] == "active" and row["claim_mode"] == "automatic"
+        key = StockKey(str(row["taxpayer_id"]), str(row["channel_mode"]), int(str(row["year"])))
+        yield {**row, "days_left": left.get(key) if drawn else None}
 
 
 def _show(

@@ -134,6 +134,8 @@ def readable(value: object) -> str:
         return value.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
+    if isinstance(value, list):
+        return ", ".join(readable(item) for item in value)
     return printable(str(value))
 
 
