@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from db.engine import constraint, is_transient, sqlstate
+from db.engine import constraint, is_data_error, sqlstate
 from db.issue_requests import RequestTakenError
 from schemas.reasons import Reason
 from schemas.topics import Topic
@@ -163,7 +163,7 @@ class Lane:
             except DBAPIError as error:
                 self._metrics.retried(sqlstate(error))
                 said = constraint(error) or sqlstate(error) or "no answer"
-                if not is_transient(error):
+                if is_data_error(error):
                     if fault == said:
                         return said
                     # Once more: another worker may have changed what this one read.
