@@ -1,6 +1,6 @@
 """Claims: the record that is written before LeQi is called, and the turn-taking of those who call."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, insert, select, update
@@ -31,6 +31,9 @@ _COLUMNS = (
     claims.c.next_attempt_at,
     claims.c.settled_at,
 )
+
+#: How long after a throttling the direct unit keeps to the limit that LeQi named; then it may try more at once again.
+LIMIT_LASTS = timedelta(hours=1)
 
 _UNDECIDED = claims.c.status.in_(("open", "unresolved"))
 
@@ -150,8 +153,9 @@ def take_turn(
     if unit.throttled_until is not None and unit.throttled_until > now:
         return []
     free = most
-    if unit.concurrency_limit is not None:
-        free = min(most, unit.concurrency_limit - _calls_under_way(connection, environment, now))
+    limit = unit.limit_since(now - LIMIT_LASTS)
+    if limit is not None:
+        free = min(most, limit - _calls_under_way(connection, environment, now))
     if free <= 0:
         return []
     rows = connection.execute(query.limit(free).with_for_update(skip_locked=True))

@@ -128,6 +128,7 @@ class Lane:
         """Bring about the part's effect: requests handled and committed, the unreadable with the dead letters."""
         began = time.monotonic()
         while not self._relay.wait_for_room(timeout=0.5):
+            self.turned_at = time.monotonic()
             self._give_up_if_stopping()
         decoded = decode(self.topic, self._environment, part.deliveries)
         if decoded.rejected:
@@ -194,6 +195,7 @@ class Lane:
         left = list(rejected)
         pause = _FIRST_PAUSE
         while left:
+            self.turned_at = time.monotonic()
             now = self._clock.now()
             published = self._broker.publish([dead_letter(self.topic, each, now) for each in left])
             outcomes = published.result()

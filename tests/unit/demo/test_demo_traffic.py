@@ -16,13 +16,13 @@ from schemas.topics import Topic, event_type
 from schemas.vocabulary import ChannelMode, Environment
 from worker.demo.companies import found_companies, with_automatic_claims
 from worker.demo.messages import write_messages
-from worker.demo.traffic import KINDS, Sent, Traffic, Unreadable, plan_traffic
+from worker.demo.traffic import KINDS, Sent, Traffic, plan_traffic
 
 TODAY = date(2026, 3, 4)
 
 
 def dice_of(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 -- the same seed, the same requests
+    return random.Random(seed)
 
 
 def plan(*, invoices: int = 1000, companies: int = 6, seed: int = 1, today: date = TODAY) -> Traffic:
