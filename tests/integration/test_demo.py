@@ -1,10 +1,12 @@
 """`fuma demo` as a process: what it reports, what it does when the database lies, what it leaves behind."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psutil
 import psycopg
@@ -16,26 +18,33 @@ from db.embedded_folder import ServerFolder
 from tests.support.outside.polling import eventually
 from tests.support.outside.processes import Finished, Fuma
 
-#: Loses every seventh number that a manual range is split into, in every database made from the template.
-_LOSE_NUMBERS = """
-    CREATE FUNCTION lose_number() RETURNS trigger LANGUAGE plpgsql AS $$
+#: Loses rows of a table as they are inserted, in every database made from the template.
+_LOSE_ROWS = """
+    CREATE FUNCTION lose_row() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        RETURN CASE WHEN NEW.status = 'available' AND NEW.sequence % 7 = 0 THEN NULL ELSE NEW END;
+        RETURN CASE WHEN {losing} THEN NULL ELSE NEW END;
     END $$;
-    CREATE FUNCTION make_numbers_lossy() RETURNS event_trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION make_lossy() RETURNS event_trigger LANGUAGE plpgsql AS $$
     BEGIN
-        IF to_regclass('public.numbers') IS NOT NULL
+        IF to_regclass('public.{table}') IS NOT NULL
            AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'lossy') THEN
-            CREATE TRIGGER lossy BEFORE INSERT ON public.numbers FOR EACH ROW EXECUTE FUNCTION lose_number();
+            CREATE TRIGGER lossy BEFORE INSERT ON public.{table} FOR EACH ROW EXECUTE FUNCTION lose_row();
         END IF;
     END $$;
-    CREATE EVENT TRIGGER make_numbers_lossy ON ddl_command_end
-        WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION make_numbers_lossy();
+    CREATE EVENT TRIGGER make_lossy ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION make_lossy();
 """
 _LOSE_NOTHING = """
-    DROP EVENT TRIGGER make_numbers_lossy;
-    DROP FUNCTION make_numbers_lossy();
-    DROP FUNCTION lose_number();
+    DROP EVENT TRIGGER make_lossy;
+    DROP FUNCTION make_lossy();
+    DROP FUNCTION lose_row();
+"""
+
+#: The command, with less patience.
+_IMPATIENT = """
+import worker.demo.story
+from worker.__main__ import main
+worker.demo.story.PATIENCE = 1.0
+main()
 """
 
 
@@ -84,11 +93,12 @@ def processes(folder: Path) -> list[int]:
 
 
 @contextmanager
-def lossy_template(fuma: Fuma) -> Iterator[None]:
+def lossy_template(fuma: Fuma, table: LiteralString, *, losing: LiteralString) -> Iterator[None]:
+    """Let the template lose rows for which `losing` holds."""
     with EmbeddedPostgres(home(fuma)) as address:
         template = make_url(address).set(database="template1").render_as_string(hide_password=False)
         with psycopg.connect(template) as connection:
-            connection.execute(_LOSE_NUMBERS)
+            connection.execute(_LOSE_ROWS.format(table=table, losing=losing))
         try:
             yield
         finally:
@@ -126,7 +136,7 @@ def test_a_run_reports_counts_that_add_up_and_leaves_nothing_behind(fuma: Fuma) 
 
 
 def test_a_run_whose_database_loses_numbers_fails_and_says_where(fuma: Fuma) -> None:
-    with lossy_template(fuma):
+    with lossy_template(fuma, "numbers", losing="NEW.status = 'available' AND NEW.sequence % 7 = 0"):
         done, report = run(fuma, "--invoices", "30", "--organizations", "2")
     assert done.code == 1
     assert "Traceback" not in done.err
@@ -135,6 +145,24 @@ def test_a_run_whose_database_loses_numbers_fails_and_says_where(fuma: Fuma) -> 
     assert "The demo failed." in done.out
     for name in broken:
         assert f"{name}: 1 broken: " in done.out
+
+
+def test_a_run_in_which_nothing_goes_on_ends_and_says_what_it_waited_for(fuma: Fuma) -> None:
+    with lossy_template(fuma, "claims", losing="true"):
+        done = subprocess.run(
+            [sys.executable, "-c", _IMPATIENT, "demo", "--invoices", "30"],
+            env=fuma.environment({}),
+            cwd=fuma.folder,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "Broke off: waited in vain for the first claims: no event for 1 s" in done.stdout
+    assert "nothing was there to be checked" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert databases(fuma) == set()
 
 
 def test_a_run_that_is_kept_can_be_looked_at_afterwards(fuma: Fuma) -> None:

@@ -20,7 +20,7 @@ from worker.demo.telling import Teller
 from worker.demo.traffic import Sent, Traffic, Unreadable
 
 #: Seconds without any event after which what is waited for won't come.
-_PATIENCE = 60.0
+PATIENCE = 60.0
 _LOOK = 0.05
 _AT_ONCE = 50
 
@@ -180,8 +180,8 @@ class Story:
             self._look()
             if self._audience.heard != heard:
                 heard, since = self._audience.heard, time.monotonic()
-            if time.monotonic() - since > _PATIENCE:
-                message = f"waited in vain for {what}: no event for {_PATIENCE:.0f} s"
+            if time.monotonic() - since > PATIENCE:
+                message = f"waited in vain for {what}: no event for {PATIENCE:.0f} s"
                 raise DemoError(message)
             time.sleep(_LOOK)
         self._look()
