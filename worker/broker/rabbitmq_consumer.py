@@ -72,11 +72,6 @@ class Consumer:
     def tick(self) -> None:
         """Nothing here waits with a limit."""
 
-    def before_close(self) -> None:
-        """Send the last acknowledgements."""
-        for subscription in self._subscriptions:
-            subscription.send_pending_ack()
-
     def ended(self) -> None:
         """Nothing will come any more."""
         for subscription in self._subscriptions:

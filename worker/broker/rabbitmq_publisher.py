@@ -132,9 +132,6 @@ class Publisher:
             _log.warning("broker_confirms_missing", messages=len(self._flight))
             self.thread.drop("no confirm in time")
 
-    def before_close(self) -> None:
-        """Nothing is left to send: `close` has waited for it."""
-
     def ended(self) -> None:
         """Give every future its result; from now on publishing is `UNKNOWN` at once."""
         with self._lock:

@@ -129,10 +129,6 @@ class RabbitMQSubscription:
             self._ahead.void(self._ahead.generation)
             self._pending_ack = None
 
-    def send_pending_ack(self) -> None:
-        """Send what the caller has acknowledged so far."""
-        self._send_ack()
-
     def _settle(self) -> None:
         """Bring the channel to what is wanted: one for the present generation, or none."""
         consuming, connection = self._consuming, self._connection

@@ -43,10 +43,6 @@ class ConnectionUser(Protocol):
         """Look at what has waited too long. Called every `TICK` seconds, connected or not."""
         ...
 
-    def before_close(self) -> None:
-        """Send what must be sent before an orderly end."""
-        ...
-
     def ended(self) -> None:
         """Give up on everything: stopped or refused, there will be no connection any more."""
         ...
@@ -96,7 +92,10 @@ class ConnectionThread:
             abort(connection, reason)
 
     def stop(self, timeout: float) -> None:
-        """Close the connection in order, or without order once `timeout` seconds have passed. Returns at once."""
+        """Close the connection in order, or without order once `timeout` seconds have passed. Returns at once.
+
+        What `call` was given before is done before.
+        """
         with self._lock:
             self._stop_by = time.monotonic() + timeout
             self._stopping.set()
@@ -178,8 +177,6 @@ class ConnectionThread:
         connection = self._connection
         if connection is None or connection.is_closed or connection.is_closing:
             return
-        if connection.is_open:
-            self._user.before_close()
         connection.close()
 
     def _rest(self, seconds: float) -> None:
