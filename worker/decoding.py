@@ -34,6 +34,8 @@ class Rejected(NamedTuple):
     body: bytes
     content_type: str | None
     headers: Mapping[str, object]
+    #: Only for a body that goes on as it came.
+    content_encoding: str | None = None
 
 
 class Decoded(NamedTuple):
@@ -59,6 +61,7 @@ def decode(topic: Topic, environment: Environment, deliveries: Sequence[Delivery
                         found.body,
                         delivery.content_type if whole else found.content_type,
                         delivery.headers if whole else {},
+                        delivery.content_encoding if whole else None,
                     ),
                 )
                 continue
@@ -83,6 +86,7 @@ def dead_letter(topic: Topic, rejected: Rejected, now: datetime) -> Message:
         routing_key=topic.value,
         body=rejected.body,
         content_type=rejected.content_type or "application/octet-stream",
+        content_encoding=rejected.content_encoding,
         headers={
             **kept,
             "x-fuma-reason": rejected.reason.value,
@@ -101,7 +105,14 @@ def _request(topic: Topic, environment: Environment, event: CloudEvent) -> Reque
 
 def _reject(reason: Reason, detail: str, form: Form, event: CloudEvent, delivery: Delivery) -> Rejected:
     if form is Form.SINGLE:
-        return Rejected(reason, detail, delivery.body, delivery.content_type, delivery.headers)
+        return Rejected(
+            reason,
+            detail,
+            delivery.body,
+            delivery.content_type,
+            delivery.headers,
+            delivery.content_encoding,
+        )
     return Rejected(reason, detail, encode_event(_structured(event)), STRUCTURED, {})
 
 
