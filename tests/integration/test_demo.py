@@ -159,7 +159,7 @@ def test_a_run_in_which_nothing_goes_on_ends_and_says_what_it_waited_for(fuma: F
             check=False,
         )
     assert done.returncode == 1
-    assert "Broke off: waited in vain for the first claims: no event for 1 s" in done.stdout
+    assert "The demo failed: waited in vain for the first claims: no event for 1 s." in done.stdout
     assert "nothing was there to be checked" in done.stdout
     assert "Traceback" not in done.stderr
     assert databases(fuma) == set()
