@@ -66,13 +66,16 @@ def test_a_database_without_the_schema_is_refused(world: World, postgres: Privat
         ("FUMA_HTTP_PORT", "many"),
         ("FUMA_CLOCK", "tomorrow"),
         ("FUMA_NEXT_YEAR_FROM", "13-41"),
-        ("FUMA_LEQI_KEY_FILE", "/nowhere/key"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(world: World, name: str, value: str) -> None:
     done = world.fuma.run("worker", **{name: value})
     assert done.code != 0
     assert name in Finished(done.args, done.code, done.out, "\n".join(_said(done.err))).refused()
+
+
+def test_a_key_file_that_is_not_there_is_named(world: World) -> None:
+    assert "/nowhere/key" in refused(world, FUMA_LEQI_KEY_FILE="/nowhere/key")
 
 
 def test_a_database_of_another_environment_is_refused(world: World, postgres: PrivatePostgres) -> None:

@@ -54,8 +54,8 @@ class World:
         """End all; where the test itself passed, insist that every event seen had the contract's form."""
         self._stack.close()
         if kind is None and "events" in self.__dict__:
-            assert self.events.unreadable == []
-            assert faults_of(self.events.everything()) == []
+            faults = [*self.events.unreadable, *faults_of(self.events.everything())]
+            assert not faults, f"events differ from the contract: {faults}"
 
     @cached_property
     def events(self) -> Listener:
