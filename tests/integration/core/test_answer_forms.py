@@ -93,13 +93,14 @@ def test_claims_and_refreshes_are_answered_in_their_form_too(core: Core) -> None
     core.refreshing.handle([refresh("F1"), refresh("F2", form=Form.BATCH)])
 
     forms = [(message.routing_key.partition(".")[0], message.content_type) for message in published(core)]
-    assert sorted(forms) == [
+    assert len(forms) == 5
+    assert set(forms) == {
         ("claim-failed", BATCH),
         ("claim-failed", STRUCTURED),
         ("range-claimed", BATCH),
         ("range-refreshed", BATCH),
         ("range-refreshed", STRUCTURED),
-    ]
+    }
 
 
 def test_a_message_bears_its_first_events_id(core: Core) -> None:
