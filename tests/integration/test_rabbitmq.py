@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from schemas.topics import Topic, queue_name
 from schemas.vocabulary import Environment
+from tests.support.broker_calls import ISSUING, KEY, SECONDS, bodies, message, numbered, publish, take
 from tests.support.fixtures_rabbitmq import OpenBroker
 from tests.support.rabbitmq import PrivateRabbitMQ
 from tests.support.waiting import wait_until
@@ -19,42 +20,12 @@ from worker.broker.address import BrokerAddress
 from worker.broker.dead_letters import read_letters
 from worker.broker.emit import EmitError, emit
 from worker.broker.kombu_wire import connected
-from worker.broker.port import Broker, Delivery, Message, Outcome, Subscription
+from worker.broker.port import Message, Outcome, Subscription
 from worker.broker.tap import Tap
 from worker.broker.topology import EXCHANGE
 
-ISSUING = Topic.INVOICE_ISSUING
 QUEUE = queue_name(ISSUING)
-KEY = "invoice-issuing.91350100M000100Y43"
 MIB = 1024 * 1024
-SECONDS = 60.0
-
-
-def message(body: str, *, key: str = KEY) -> Message:
-    return Message(EXCHANGE, key, body.encode(), "application/cloudevents+json", message_id=f"id-{body[:20]}")
-
-
-def numbered(count: int, *, begin: int = 0) -> list[Message]:
-    return [message(str(number)) for number in range(begin, begin + count)]
-
-
-def publish(broker: Broker, *messages: Message) -> list[Outcome]:
-    return broker.publish(messages).result(SECONDS)
-
-
-def take(subscription: Subscription, count: int, *, acknowledge: bool = True) -> list[Delivery]:
-    taken: list[Delivery] = []
-    while len(taken) < count:
-        batch = subscription.next_batch(size=count - len(taken), age=0.05, wait=SECONDS)
-        assert batch is not None, f"{len(taken)} of {count} deliveries came"
-        taken.extend(batch.deliveries)
-        if acknowledge:
-            subscription.acknowledge(batch)
-    return taken
-
-
-def bodies(deliveries: list[Delivery]) -> list[str]:
-    return [delivery.body.decode() for delivery in deliveries]
 
 
 def take_all(subscription: Subscription, expected: set[str]) -> None:
@@ -63,7 +34,7 @@ def take_all(subscription: Subscription, expected: set[str]) -> None:
     while missing:
         batch = subscription.next_batch(size=100, age=0.05, wait=SECONDS)
         assert batch is not None, f"{len(missing)} never came"
-        missing -= set(bodies(list(batch.deliveries)))
+        missing -= set(bodies(batch.deliveries))
         subscription.acknowledge(batch)
 
 
