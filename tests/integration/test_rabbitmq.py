@@ -158,7 +158,7 @@ def test_under_an_alarm_consuming_goes_on_and_publishing_waits(
     with capture_logs() as logs:
         rabbitmq_node.set_memory_alarm(on=True)
         during = broker.publish(numbered(5, begin=30))
-        wait_until(lambda: "broker_blocked" in [line["event"] for line in logs], "the broker to block")
+        wait_until(lambda: "broker-blocked" in [line["event"] for line in logs], "the broker to block")
 
         subscription = broker.subscribe(ISSUING, prefetch=10)
         assert bodies(take(subscription, 30)) == [str(number) for number in range(30)]
@@ -259,7 +259,7 @@ def test_large_messages_are_read_ahead_within_the_bound(
     assert set(publish(broker, *large)) == {Outcome.CONFIRMED}
     with capture_logs() as logs:
         subscription = broker.subscribe(ISSUING, prefetch=1000)
-        wait_until(lambda: "broker_read_ahead_narrowed" in [line["event"] for line in logs], "the bound")
+        wait_until(lambda: "broker-read-ahead-narrowed" in [line["event"] for line in logs], "the bound")
         # What is with us now is what fits; all the rest lies in the queue.
         wait_until(lambda: ready_messages(private_rabbitmq_url) >= 26, "the rest to be given back")
 

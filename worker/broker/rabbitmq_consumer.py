@@ -98,7 +98,7 @@ class Consumer:
     def _not_declared(self, reason: BaseException) -> None:
         refusal = refusal_of_topology(reason, self._address)
         if refusal is None:
-            _log.warning("broker_topology_failed", reason=describe(reason))
+            _log.warning("broker-topology-failed", reason=describe(reason))
             self.thread.drop("the topology could not be declared")
         else:
             self.thread.refuse(refusal)

@@ -140,7 +140,7 @@ class ConnectionThread:
         except Exception:  # noqa: BLE001  # see below
             # The boundary of this thread: if it died of a mistake in a callback, ours or pika's, the process would
             # live on and consume nothing. A new session repairs what can be repaired, and the log shows the mistake.
-            _log.exception("broker_session_failed", connection=self._name)
+            _log.exception("broker-session-failed", connection=self._name)
         finally:
             with self._lock:
                 self._loop = None
@@ -148,7 +148,7 @@ class ConnectionThread:
             self._connection = None
 
     def _opened(self, connection: Connection) -> None:
-        _log.info("broker_connected", connection=self._name, broker=str(self._address))
+        _log.info("broker-connected", connection=self._name, broker=str(self._address))
         if self._stopping.is_set():
             self._close()
         else:
@@ -158,11 +158,11 @@ class ConnectionThread:
         if self._refusal is None:
             self._refusal = refusal_at_login(error, self._address)
         if self._refusal is not None:
-            _log.error("broker_refused", connection=self._name, reason=self._refusal)
+            _log.error("broker-refused", connection=self._name, reason=self._refusal)
         elif self._stopping.is_set():
-            _log.info("broker_disconnected", connection=self._name)
+            _log.info("broker-disconnected", connection=self._name)
         else:
-            _log.warning("broker_unreachable", connection=self._name, reason=describe(error))
+            _log.warning("broker-unreachable", connection=self._name, reason=describe(error))
         if self._loop is not None:
             self._loop.stop()
 
