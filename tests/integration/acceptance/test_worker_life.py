@@ -69,13 +69,6 @@ def test_sigterm_drains_under_load(world: World, orgs: list[Organization]) -> No
     all_answered(world, keys)
 
 
-def test_sigint_drains_too(world: World, orgs: list[Organization]) -> None:
-    worker = world.worker()
-    world.issue(orgs[0], "one")
-    worker.interrupt()
-    assert worker.wait(20) == 0
-
-
 def test_sigkill_under_load_loses_nothing(world: World, orgs: list[Organization]) -> None:
     first, second = world.worker(), world.worker()
     keys = load(world, orgs)
