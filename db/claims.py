@@ -32,6 +32,9 @@ _COLUMNS = (
     claims.c.settled_at,
 )
 
+#: How long after a throttling the direct unit keeps to the limit that LeQi named; then it may try more at once again.
+LIMIT_LASTS = timedelta(hours=1)
+
 _UNDECIDED = claims.c.status.in_(("open", "unresolved"))
 
 
@@ -174,8 +177,9 @@ def take_turn(
     if unit.throttled_until is not None and unit.throttled_until > now:
         return []
     free = most
-    if unit.concurrency_limit is not None:
-        free = min(most, unit.concurrency_limit - _calls_under_way(connection, environment, now))
+    limit = unit.limit_since(now - LIMIT_LASTS)
+    if limit is not None:
+        free = min(most, limit - _calls_under_way(connection, environment, now))
     if free <= 0:
         return []
     rows = connection.execute(query.limit(free).with_for_update(skip_locked=True))

@@ -4,9 +4,8 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-#: SQLSTATE classes and codes after which the same transaction may succeed: connection trouble, serialization
-#: failure, deadlock, lock time-out, resources, a server that stops or starts.
-_TRANSIENT_CLASSES = ("08", "53", "55", "57", "58", "40", "25")
+#: SQLSTATE classes that speak of the rows themselves: a value that can't be stored, a constraint that refuses it.
+_OF_THE_DATA = ("22", "23")
 
 
 def open_engine(url: str, *, application: str, pool_size: int = 5) -> Engine:
@@ -56,10 +55,13 @@ def constraint(error: DBAPIError) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def is_transient(error: DBAPIError) -> bool:
-    """Whether the same work may succeed later: the server is away, busy, or took sides in a conflict."""
+def is_data_error(error: DBAPIError) -> bool:
+    """Whether the rows themselves were refused, so that one of them spoils the others.
+
+    Any other trouble is the server's or ours: away, busy, a conflict, a missing column; no row is to blame for it.
+    """
     state = sqlstate(error)
-    return state is None or error.connection_invalidated or state.startswith(_TRANSIENT_CLASSES)
+    return state is not None and state.startswith(_OF_THE_DATA)
 
 
 def is_permanent_refusal(error: DBAPIError) -> bool:

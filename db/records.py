@@ -228,3 +228,9 @@ class DirectUnitState:
 
     throttled_until: datetime | None
     concurrency_limit: int | None
+
+    def limit_since(self, instant: datetime) -> int | None:
+        """Give the limit of calls at once that was named by a throttling whose wait ended after `instant`, if any."""
+        if self.throttled_until is None or self.throttled_until < instant:
+            return None
+        return self.concurrency_limit

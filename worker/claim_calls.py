@@ -65,8 +65,15 @@ class ClaimCalls:
     def call_now(self, taxpayer_id: str, claim_id: str) -> bool:
         """Replay one undecided claim at once and settle it; False where it is somebody else's turn or throttled."""
         taken = self._take(most=1, only=(taxpayer_id, claim_id))
-        for claim in taken:
-            self._call_and_settle(claim)
+        with self._changed:
+            self._busy += len(taken)
+        try:
+            for claim in taken:
+                self._call_and_settle(claim)
+        finally:
+            with self._changed:
+                self._busy -= len(taken)
+                self._changed.notify_all()
         return bool(taken)
 
     def close(self, timeout: float) -> bool:

@@ -167,9 +167,13 @@ class Worker:
         return next((lane.topic.value for lane in self.lanes if lane.broken), None)
 
     def lags(self, longest: float) -> str | None:
-        """Name a part that has not turned round for `longest` seconds; None where all go on."""
+        """Name a part that has not turned round for `longest` seconds; None where all go on.
+
+        A refresh of all taxpayers takes its time, up to ten seconds for each: its lane is not meant.
+        """
         oldest = time.monotonic() - longest
-        late = [lane.topic.value for lane in self.lanes if lane.turned_at < oldest]
+        hurried = [lane for lane in self.lanes if lane.topic is not Topic.REFRESH_REQUESTED]
+        late = [lane.topic.value for lane in hurried if lane.turned_at < oldest]
         late += ["timed-work"] if self.timed.turned_at < oldest else []
         return late[0] if late else None
 

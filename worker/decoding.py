@@ -1,6 +1,6 @@
 """From deliveries to requests: each read by itself, so that a bad one never takes its neighbours along."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from schemas.requests import Refusal, Request, read_request
 from schemas.topics import Topic, event_type, topic_of_type
 from schemas.vocabulary import Environment
 from worker.broker.port import Delivery, Message
+from worker.broker.publication import carriable
 from worker.broker.topology import DEAD_EXCHANGE
 
 
@@ -27,13 +28,15 @@ class Item:
 
 
 class Rejected(NamedTuple):
-    """What cannot be handled, as it goes to the dead letters: the body unchanged, the headers with it."""
+    """What cannot be handled, as it goes to the dead letters."""
 
     reason: Reason
     detail: str
     body: bytes
     content_type: str | None
-    headers: Mapping[str, object]
+    message_id: str | None
+    #: The delivery that goes on as it came, headers and all; None for one element of a batch.
+    whole: Delivery | None
 
 
 class Decoded(NamedTuple):
@@ -51,16 +54,7 @@ def decode(topic: Topic, environment: Environment, deliveries: Sequence[Delivery
         reading = read_message(delivery.body, delivery.content_type, delivery.content_encoding, delivery.headers)
         for found in reading.items:
             if isinstance(found, Unreadable):
-                whole = found.body is delivery.body
-                rejected.append(
-                    Rejected(
-                        found.reason,
-                        found.detail,
-                        found.body,
-                        delivery.content_type if whole else found.content_type,
-                        delivery.headers if whole else {},
-                    ),
-                )
+                rejected.append(_unreadable(found, delivery))
                 continue
             request = _request(topic, environment, found)
             if not isinstance(request, Refusal):
@@ -82,19 +76,21 @@ def message_of(event: CloudEvent) -> str:
 
 def dead_letter(topic: Topic, rejected: Rejected, now: datetime) -> Message:
     """Write the message that goes to the dead letters (contract, "Dead letters")."""
-    kept = {name: value for name, value in rejected.headers.items() if isinstance(value, str | int)}
+    whole = rejected.whole
     return Message(
         exchange=DEAD_EXCHANGE,
         routing_key=topic.value,
         body=rejected.body,
         content_type=rejected.content_type or "application/octet-stream",
+        content_encoding=None if whole is None else whole.content_encoding,
         headers={
-            **kept,
+            **({} if whole is None else carriable(whole.headers)),
             "x-fuma-reason": rejected.reason.value,
             "x-fuma-detail": rejected.detail,
             "x-fuma-topic": topic.value,
             "x-fuma-at": now.isoformat(),
         },
+        message_id=rejected.message_id,
     )
 
 
@@ -104,10 +100,30 @@ def _request(topic: Topic, environment: Environment, event: CloudEvent) -> Reque
     return read_request(topic, event.data, environment)
 
 
+def _unreadable(found: Unreadable, delivery: Delivery) -> Rejected:
+    if found.body is delivery.body:
+        return Rejected(
+            found.reason,
+            found.detail,
+            delivery.body,
+            delivery.content_type,
+            delivery.message_id,
+            delivery,
+        )
+    return Rejected(found.reason, found.detail, found.body, found.content_type, None, None)
+
+
 def _reject(reason: Reason, detail: str, form: Form, event: CloudEvent, delivery: Delivery) -> Rejected:
     if form is Form.SINGLE:
-        return Rejected(reason, detail, delivery.body, delivery.content_type, delivery.headers)
-    return Rejected(reason, detail, encode_event(_structured(event)), STRUCTURED, {})
+        return Rejected(
+            reason,
+            detail,
+            delivery.body,
+            delivery.content_type,
+            delivery.message_id or event.id,
+            delivery,
+        )
+    return Rejected(reason, detail, encode_event(_structured(event)), STRUCTURED, event.id, None)
 
 
 def _structured(event: CloudEvent) -> dict[str, object]:

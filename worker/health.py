@@ -22,6 +22,11 @@ _LONGEST_TURN = 60.0
 class Turning(Protocol):
     """What makes progress, or names the part that does not."""
 
+    @property
+    def broken(self) -> str | None:
+        """Name a part that ended by a fault; None where none did."""
+        ...
+
     def lags(self, longest: float) -> str | None:
         """Name a part that has not turned round for `longest` seconds; None where all do."""
         ...
@@ -41,9 +46,11 @@ class Health:
         self._broker, self._worker, self._engine = broker, worker, engine
         self.registry = metrics.registry
 
-    def stuck(self) -> str | None:
-        """Name a part that makes no progress; None where all do."""
-        return None if self._worker is None else self._worker.lags(_LONGEST_TURN)
+    def dead(self) -> str | None:
+        """Tell in a line which part has ended, so that only a new start helps; None where all live."""
+        if self._worker is None or self._worker.broken is None:
+            return None
+        return f"{self._worker.broken} ended by a fault"
 
     def unready(self) -> str | None:
         """Tell in a line why the worker is not ready; None where it is."""
@@ -51,8 +58,8 @@ class Health:
             return "starting: the database does not answer yet"
         if not self._broker.ready:
             return "not connected to the broker"
-        if (stuck := self.stuck()) is not None:
-            return f"{stuck} makes no progress"
+        if self._worker is not None and (late := self._worker.lags(_LONGEST_TURN)) is not None:
+            return f"{late} makes no progress"
         try:
             with self._engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
@@ -94,7 +101,7 @@ def _pages(health: Health) -> WSGIApplication:
             metrics: WSGIApplication = make_wsgi_app(health.registry)
             return metrics(environ, start_response)
         if path == "/healthz":
-            return _page(start_response, health.stuck())
+            return _page(start_response, health.dead())
         if path == "/readyz":
             return _page(start_response, health.unready())
         start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from db.engine import constraint, is_transient, sqlstate
+from db.engine import constraint, is_data_error, sqlstate
 from db.issue_requests import RequestTakenError
 from schemas.reasons import Reason
 from schemas.topics import Topic
@@ -128,6 +128,7 @@ class Lane:
         """Bring about the part's effect: requests handled and committed, the unreadable with the dead letters."""
         began = time.monotonic()
         while not self._relay.wait_for_room(timeout=0.5):
+            self.turned_at = time.monotonic()
             self._give_up_if_stopping()
         decoded = decode(self.topic, self._environment, part.deliveries)
         if decoded.rejected:
@@ -163,7 +164,7 @@ class Lane:
             except DBAPIError as error:
                 self._metrics.retried(sqlstate(error))
                 said = constraint(error) or sqlstate(error) or "no answer"
-                if not is_transient(error):
+                if is_data_error(error):
                     if fault == said:
                         return said
                     # Once more: another worker may have changed what this one read.
@@ -194,6 +195,7 @@ class Lane:
         left = list(rejected)
         pause = _FIRST_PAUSE
         while left:
+            self.turned_at = time.monotonic()
             now = self._clock.now()
             published = self._broker.publish([dead_letter(self.topic, each, now) for each in left])
             outcomes = published.result()

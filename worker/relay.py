@@ -65,7 +65,7 @@ class Relay:
         """Publish what a crash or a broken connection left behind; waits for each part before the next."""
         # What is given back meanwhile is left for the next sweep: a broker that refuses must not keep this one going.
         began = self._clock.now()
-        while True:
+        while self._broker.ready:
             with self._engine.begin() as connection:
                 left = take_left_behind(connection, now=began, most=_SWEEP)
             if not left:

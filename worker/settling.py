@@ -16,6 +16,7 @@ from worker.answers import Answer
 from worker.clock import Clock, china_date
 from worker.decisions.claims import (
     CAUTIOUS_QUANTITY,
+    EARLY_WAIT,
     LONG_WAIT,
     THROTTLE_WAIT,
     ClaimTerms,
@@ -142,7 +143,9 @@ class Settling:
             self._set_claiming(connection, stock, None, None, 0)
         else:
             # January's claim may still bring the old year (contract, rule 9): ask again, for little.
-            self._set_claiming(connection, stock, now + LONG_WAIT, CAUTIOUS_QUANTITY, 0)
+            # One made before the year began is in no hurry: LeQi does not grant that year yet.
+            wait = LONG_WAIT if claim.year <= china_date(now).year else EARLY_WAIT
+            self._set_claiming(connection, stock, now + wait, CAUTIOUS_QUANTITY, 0)
 
     def _quarantine(
         self,

@@ -195,7 +195,7 @@ def test_a_broker_that_is_not_there_is_waited_for(
         broker.start()
         early = broker.publish([REQUEST])
         wait_until(
-            lambda: [line["event"] for line in logs].count("broker_unreachable") > 3,
+            lambda: [line["event"] for line in logs].count("broker-unreachable") > 3,
             "some attempts to connect",
         )
         assert "Connection refused" in repr(logs)
@@ -248,7 +248,7 @@ def test_a_server_that_hangs_up_in_the_midst_of_the_login_is_no_refusal(
                     connection.sendall(greeting)
                     # Its answer, the credentials among it; then silence.
                     connection.recv(65_536)
-            wait_until(lambda: "broker_unreachable" in [line["event"] for line in logs], "an attempt to fail")
+            wait_until(lambda: "broker-unreachable" in [line["event"] for line in logs], "an attempt to fail")
             broker.close(1.0)
 
     assert broker.refusal is None

@@ -15,15 +15,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, Queue
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from tests.support.certificates import write_certificates
+from tests.support.erlang_shell import ErlangShell, RabbitMQUnavailableError
 
 #: Debian's `/usr/sbin/rabbitmq-server` is a wrapper that insists on the user `rabbitmq`; the script behind it does not.
 SCRIPTS = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), Path("/opt/rabbitmq/sbin/rabbitmq-server"))
@@ -31,11 +30,6 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 START_DEADLINE = 60.0
 STOP_DEADLINE = 15.0
-SHELL_DEADLINE = 30.0
-
-
-class RabbitMQUnavailableError(RuntimeError):
-    """RabbitMQ isn't installed, or its node did not come up."""
 
 
 class PrivateRabbitMQ:
@@ -55,7 +49,7 @@ class PrivateRabbitMQ:
         self._vhosts = itertools.count(1)
         self._epmd: subprocess.Popen[bytes] | None = None
         self._node: subprocess.Popen[str] | None = None
-        self._shell: _Shell | None = None
+        self._shell: ErlangShell | None = None
 
     @property
     def url(self) -> str:
@@ -109,7 +103,7 @@ class PrivateRabbitMQ:
             encoding="utf-8",
             errors="replace",
         )
-        self._shell = _Shell(self._node)
+        self._shell = ErlangShell(self._node)
         self._wait_until_started(self._node)
 
     def kill(self) -> None:
@@ -294,63 +288,6 @@ class PrivateRabbitMQ:
         if self._shell is not None:
             self._shell.join()
         self._node, self._shell = None, None
-
-
-class _Shell:
-    """The Erlang shell on a node's standard input."""
-
-    def __init__(self, node: subprocess.Popen[str]) -> None:
-        if node.stdin is None or node.stdout is None:
-            message = "the node was started without pipes"
-            raise RabbitMQUnavailableError(message)
-        self._input: IO[str] = node.stdin
-        self._results: Queue[str] = Queue()
-        self._printed: list[str] = []
-        self._turn = threading.Lock()
-        self._numbers = itertools.count(1)
-        self._reader = threading.Thread(target=self._read, args=(node.stdout,), name="rabbitmq-shell", daemon=True)
-        self._reader.start()
-
-    def evaluate(self, expression: str) -> str:
-        with self._turn:
-            mark = f"@@{next(self._numbers)}@@"
-            self.send(f'io:format("~n{mark}~0p{mark}~n", [catch ({expression})]).')
-            deadline = time.monotonic() + SHELL_DEADLINE
-            while True:
-                try:
-                    line = self._results.get(timeout=max(0.0, deadline - time.monotonic()))
-                except Empty:
-                    message = f"the node did not answer: {self.last_lines()}"
-                    raise RabbitMQUnavailableError(message) from None
-                if line.startswith(mark):
-                    return self._checked(line.strip().removeprefix(mark).removesuffix(mark))
-
-    def send(self, line: str) -> None:
-        with contextlib.suppress(OSError):
-            self._input.write(line + "\n")
-            self._input.flush()
-
-    def last_lines(self) -> str:
-        return " | ".join(line for line in self._printed[-15:] if line)
-
-    def join(self) -> None:
-        self._reader.join(STOP_DEADLINE)
-
-    @staticmethod
-    def _checked(result: str) -> str:
-        if result.startswith("{'EXIT'"):
-            message = f"the node refused: {result}"
-            raise RabbitMQUnavailableError(message)
-        return result
-
-    def _read(self, output: IO[str]) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            for line in output:
-                if line.startswith("@@"):
-                    self._results.put(line)
-                else:
-                    self._printed.append(line.strip())
-                    del self._printed[:-50]
 
 
 def _find_script() -> Path:

@@ -72,11 +72,6 @@ class Consumer:
     def tick(self) -> None:
         """Nothing here waits with a limit."""
 
-    def before_close(self) -> None:
-        """Send the last acknowledgements."""
-        for subscription in self._subscriptions:
-            subscription.send_pending_ack()
-
     def ended(self) -> None:
         """Nothing will come any more."""
         for subscription in self._subscriptions:
@@ -103,7 +98,7 @@ class Consumer:
     def _not_declared(self, reason: BaseException) -> None:
         refusal = refusal_of_topology(reason, self._address)
         if refusal is None:
-            _log.warning("broker_topology_failed", reason=describe(reason))
+            _log.warning("broker-topology-failed", reason=describe(reason))
             self.thread.drop("the topology could not be declared")
         else:
             self.thread.refuse(refusal)

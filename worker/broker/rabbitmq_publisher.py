@@ -129,11 +129,8 @@ class Publisher:
         self._take_incoming()
         self._give_up_older_than(now)
         if self._flight and not self._blocked and now - self._progress > CONFIRM_TIMEOUT:
-            _log.warning("broker_confirms_missing", messages=len(self._flight))
+            _log.warning("broker-confirms-missing", messages=len(self._flight))
             self.thread.drop("no confirm in time")
-
-    def before_close(self) -> None:
-        """Nothing is left to send: `close` has waited for it."""
 
     def ended(self) -> None:
         """Give every future its result; from now on publishing is `UNKNOWN` at once."""
@@ -144,7 +141,7 @@ class Publisher:
     def _not_declared(self, reason: BaseException) -> None:
         refusal = refusal_of_topology(reason, self._address)
         if refusal is None:
-            _log.warning("broker_topology_failed", reason=describe(reason))
+            _log.warning("broker-topology-failed", reason=describe(reason))
             self.thread.drop("the topology could not be declared")
         else:
             self.thread.refuse(refusal)
@@ -168,18 +165,18 @@ class Publisher:
         self._channel = None
         connection = self._connection
         if connection is not None and connection.is_open:
-            _log.warning("broker_channel_closed", queue="", reason=describe(reason))
+            _log.warning("broker-channel-closed", queue="", reason=describe(reason))
             self.thread.drop("the publishing channel was closed")
 
     def _block(self, *_arguments: object) -> None:
         """An alarm of the broker: nothing more is written, so that nothing grows in the socket."""
         self._blocked = True
-        _log.warning("broker_blocked")
+        _log.warning("broker-blocked")
 
     def _unblock(self, *_arguments: object) -> None:
         self._blocked = False
         self._progress = time.monotonic()
-        _log.info("broker_unblocked")
+        _log.info("broker-unblocked")
         self._pump()
 
     def _take_incoming(self) -> None:

@@ -129,10 +129,6 @@ class RabbitMQSubscription:
             self._ahead.void(self._ahead.generation)
             self._pending_ack = None
 
-    def send_pending_ack(self) -> None:
-        """Send what the caller has acknowledged so far."""
-        self._send_ack()
-
     def _settle(self) -> None:
         """Bring the channel to what is wanted: one for the present generation, or none."""
         consuming, connection = self._consuming, self._connection
@@ -197,7 +193,7 @@ class RabbitMQSubscription:
             return
         self._mean_size = waiting_bytes / waiting
         self._next_window = max(1, min(consuming.window // 2, self._fitting()))
-        _log.warning("broker_read_ahead_narrowed", queue=self.queue, messages=self._next_window)
+        _log.warning("broker-read-ahead-narrowed", queue=self.queue, messages=self._next_window)
         self._void(consuming.generation)
         self._settle()
 
@@ -235,7 +231,7 @@ class RabbitMQSubscription:
         if by_us:
             self._settle()
         else:
-            _log.warning("broker_channel_closed", queue=self.queue, reason=describe(reason))
+            _log.warning("broker-channel-closed", queue=self.queue, reason=describe(reason))
             self._recover(self)
 
     def _cancelled_by_broker(self, _frame: object) -> None:
@@ -243,7 +239,7 @@ class RabbitMQSubscription:
         consuming = self._consuming
         if consuming is None:
             return
-        _log.warning("broker_consumer_cancelled", queue=self.queue)
+        _log.warning("broker-consumer-cancelled", queue=self.queue)
         self._consuming = None
         self._void(consuming.generation)
         consuming.channel.close()

@@ -43,10 +43,6 @@ class ConnectionUser(Protocol):
         """Look at what has waited too long. Called every `TICK` seconds, connected or not."""
         ...
 
-    def before_close(self) -> None:
-        """Send what must be sent before an orderly end."""
-        ...
-
     def ended(self) -> None:
         """Give up on everything: stopped or refused, there will be no connection any more."""
         ...
@@ -96,7 +92,10 @@ class ConnectionThread:
             abort(connection, reason)
 
     def stop(self, timeout: float) -> None:
-        """Close the connection in order, or without order once `timeout` seconds have passed. Returns at once."""
+        """Close the connection in order, or without order once `timeout` seconds have passed. Returns at once.
+
+        What `call` was given before is done before.
+        """
         with self._lock:
             self._stop_by = time.monotonic() + timeout
             self._stopping.set()
@@ -141,7 +140,7 @@ class ConnectionThread:
         except Exception:  # noqa: BLE001  # see below
             # The boundary of this thread: if it died of a mistake in a callback, ours or pika's, the process would
             # live on and consume nothing. A new session repairs what can be repaired, and the log shows the mistake.
-            _log.exception("broker_session_failed", connection=self._name)
+            _log.exception("broker-session-failed", connection=self._name)
         finally:
             with self._lock:
                 self._loop = None
@@ -149,7 +148,7 @@ class ConnectionThread:
             self._connection = None
 
     def _opened(self, connection: Connection) -> None:
-        _log.info("broker_connected", connection=self._name, broker=str(self._address))
+        _log.info("broker-connected", connection=self._name, broker=str(self._address))
         if self._stopping.is_set():
             self._close()
         else:
@@ -159,11 +158,11 @@ class ConnectionThread:
         if self._refusal is None:
             self._refusal = refusal_at_login(error, self._address)
         if self._refusal is not None:
-            _log.error("broker_refused", connection=self._name, reason=self._refusal)
+            _log.error("broker-refused", connection=self._name, reason=self._refusal)
         elif self._stopping.is_set():
-            _log.info("broker_disconnected", connection=self._name)
+            _log.info("broker-disconnected", connection=self._name)
         else:
-            _log.warning("broker_unreachable", connection=self._name, reason=describe(error))
+            _log.warning("broker-unreachable", connection=self._name, reason=describe(error))
         if self._loop is not None:
             self._loop.stop()
 
@@ -178,8 +177,6 @@ class ConnectionThread:
         connection = self._connection
         if connection is None or connection.is_closed or connection.is_closing:
             return
-        if connection.is_open:
-            self._user.before_close()
         connection.close()
 
     def _rest(self, seconds: float) -> None:

@@ -72,7 +72,7 @@ class Tap:
         try:
             self._drain(self._connection, wait)
         except BROKER_ERRORS as error:
-            _log.warning("tap_lost", reason=describe(error))
+            _log.warning("tap-lost", reason=describe(error))
             self._disconnect()
         return self._arrived.popleft() if self._arrived else None
 
@@ -122,7 +122,7 @@ class Tap:
             self._connect()
         except BrokerError:
             return
-        _log.info("tap_regained")
+        _log.info("tap-regained")
 
     def _disconnect(self) -> None:
         self._connection = None

@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as mistake:
         _complain(mistake.format_message(), given)
         return mistake.exit_code
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read on is gone, as `head` is; what is still buffered must not be tried again at the end.

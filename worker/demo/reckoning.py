@@ -201,7 +201,7 @@ class Outcome:
             or told[each].unresolved_claims
             or told[each].differences
         ]
-        return _check("refresh-adds-up", len(told), wrong)
+        return _check("refresh-adds-up", len(taxpayers), wrong)
 
     def _spans_for_issuing(self) -> Mapping[str, list[tuple[InvoiceNumber, InvoiceNumber]]]:
         """Give the granted ranges by taxpayer, without those of manual claims, from which issuing takes nothing."""
@@ -228,5 +228,5 @@ def _repeats(told: NumberAssigned, asked: Asked) -> bool:
 
 
 def _check(name: str, checked: int, wrong: Iterable[str], *, expected: bool = True) -> Check:
-    offenders = list(wrong)
+    offenders = sorted(wrong)
     return Check(name, checked, len(offenders), tuple(offenders[:MOST_NAMED]), expected)

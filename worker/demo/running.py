@@ -95,10 +95,10 @@ def _perform(
         with teller:
             try:
                 story.play()
-                stage.stop()
             except DemoError as error:
                 failure = str(error)
-        stage.stop()
+        if not stage.stop():
+            failure = failure or "the worker did not end in time"
         invariants = _audit(stage)
         outcome = _look_at(stage, companies, traffic, story.course)
     return Summary(outcome, invariants, outcome.reckon(), seed, teller.seconds, failure)

@@ -20,7 +20,7 @@ from worker.demo.telling import Teller
 from worker.demo.traffic import Sent, Traffic, Unreadable
 
 #: Seconds without any event after which what is waited for won't come.
-_PATIENCE = 60.0
+PATIENCE = 60.0
 _LOOK = 0.05
 _AT_ONCE = 50
 
@@ -85,7 +85,7 @@ class Story:
         self._until(lambda: len(simulator.grants()) >= len(opening), "the first claims")
         simulator.put_faults(latency_ms=_LATENCY)
         self.course.lost = [grant.business_serial for grant in simulator.grants()]
-        self._teller.say(f"no stock at all: {len(opening)} claims made, LeQi's answers to them get lost")
+        self._teller.say(f"no stock at all; LeQi's answers got lost for {_count(len(opening), 'claim')}")
 
     def _send_traffic(self) -> None:
         """Send all requests, with a manual claim in the midst of them, until all are answered that can be."""
@@ -96,7 +96,7 @@ class Story:
         self._publish(messages[middle:])
         sent = len(self._traffic.opening) + sum(isinstance(each, Sent) for each in self._traffic.main)
         bad = sum(isinstance(each, Unreadable) for each in self._traffic.main)
-        self._teller.say(f"{sent} issue requests sent, {bad} more that nobody can read, and a manual claim")
+        self._teller.say(f"sent: {_count(sent, 'issue request')}, {_count(bad, 'unreadable message')}, a manual claim")
         held_back = sum(
             asked.refusal is None and self._held_back is not None and asked.organization == self._held_back.code
             for asked in self._traffic.asked
@@ -122,12 +122,10 @@ class Story:
     def _allow_claims(self) -> None:
         """Let claims be made for the company that had none, so that its requests need not wait any longer."""
         company = self._held_back
-        if company is None:
-            return
         self.course.waited = self._count_waiting()
-        self._teller.say(
-            f"{company.code}: {self.course.waited} requests wait, as it may claim nothing by itself; now it may",
-        )
+        if company is None or not self.course.waited:
+            return
+        self._teller.say(f"{company.code}: {_count(self.course.waited, 'request')} waiting, claims were off; on now")
         self._stage.register([with_automatic_claims(company)])
         self._until(
             lambda: self._audience.answered >= len(self._traffic.asked),
@@ -143,7 +141,7 @@ class Story:
         keys = [(sent.asked.taxpayer_id or "", sent.asked.issue_request_id) for sent in late]
         assigned = self._audience.assigned
         self._until(lambda: all(len(assigned[key]) > 1 for key in keys), "the same answers again")
-        self._teller.say(f"{len(late)} requests sent again after their answer, answered again")
+        self._teller.say(f"asked again after the answer: {_count(len(late), 'request')}, answered again")
 
     def _come_to_rest(self) -> None:
         """Wait until no claim is under way, no stock is without one, and all that can't be read is put away."""
@@ -166,7 +164,7 @@ class Story:
         self._publish([write_request(Topic.REFRESH_REQUESTED, REFRESH, {"refresh_id": REFRESH})])
         taxpayers = len({company.entry.taxpayer_id for company in self._companies})
         self._until(lambda: len(self._audience.refreshed) >= taxpayers, "the refresh of all taxpayers")
-        self._teller.say(f"{taxpayers} taxpayers refreshed: our ranges compared with LeQi's list")
+        self._teller.say(f"refreshed: {_count(taxpayers, 'taxpayer')}, ranges compared with the channel's list")
 
     def _publish(self, messages: Sequence[Message] | Iterator[Message]) -> None:
         """Publish in portions, telling how far the answers are meanwhile."""
@@ -182,8 +180,8 @@ class Story:
             self._look()
             if self._audience.heard != heard:
                 heard, since = self._audience.heard, time.monotonic()
-            if time.monotonic() - since > _PATIENCE:
-                message = f"waited in vain for {what}: no event for {_PATIENCE:.0f} s"
+            if time.monotonic() - since > PATIENCE:
+                message = f"waited in vain for {what}: no event for {PATIENCE:.0f} s"
                 raise DemoError(message)
             time.sleep(_LOOK)
         self._look()
@@ -195,3 +193,7 @@ class Story:
     def _count_waiting(self) -> int:
         with self._stage.engine.connect() as connection:
             return sum(1 for _ in list_waiting(connection, Filters(ENVIRONMENT.value)))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

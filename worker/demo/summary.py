@@ -109,10 +109,10 @@ class Summary:
             ("  got a number", len(audience.assigned), self._waited()),
             ("  were refused", len(audience.refused), _words(self._refusals())),
             ("  wait", len(outcome.waiting), "" if outcome.waiting else "every request has its answer"),
-            ("sent again", self._sent_again(), "each got the same number by the same event"),
+            ("sent again", self._sent_again(), "each got the same number by the same event" if self.holds else ""),
             ("dead letters", outcome.letters.total(), _words(outcome.letters)),
             ("claims", len(outcome.claims), _words(self._claims_by_mode())),
-            ("  replayed", replayed, "LeQi's answer was lost; asked again, it gave the same range"),
+            ("  replayed", replayed, "LeQi's answer was lost; asked again, it gave the same range" if replayed else ""),
             ("events", sum(audience.events.values()), _words({t.value: n for t, n in audience.events.items()})),
         ]
         for name, number, words in rows:
@@ -122,18 +122,18 @@ class Summary:
         console.print(table)
 
     def _show_verdict(self, console: Console) -> None:
-        if self.failure is not None:
-            console.print(Text(f"Broke off: {self.failure}", style="bold red"))
-        wrong = [each for each in (*self.invariants, *self.checks) if not each.holds]
-        for each in wrong:
-            named = ", ".join(each.offenders) + (", ..." if each.broken > len(each.offenders) else "")
-            words = f"{each.broken} broken: {named}" if each.broken else "nothing was there to be checked"
-            console.print(Text(f"{each.name}: {words}", style="red"))
+        checks = (*self.invariants, *self.checks)
+        for each in checks:
+            if each.broken:
+                named = ", ".join(each.offenders) + (", ..." if each.broken > len(each.offenders) else "")
+                console.print(Text(f"{each.name}: {each.broken} broken: {named}", style="red"))
+        unseen = [each.name for each in checks if not each.holds and not each.broken]
+        if unseen:
+            console.print(Text(f"nothing was there to be checked: {', '.join(unseen)}", style="red"))
         if self.holds:
-            everything = len(self.invariants) + len(self.checks)
-            console.print(Text(f"All {everything} checks hold, after {self.seconds:.1f} s.", style="bold green"))
+            console.print(Text(f"All {len(checks)} checks hold, after {self.seconds:.1f} s.", style="bold green"))
         else:
-            console.print(Text("The demo failed.", style="bold red"))
+            console.print(Text(f"The demo failed{f': {self.failure}' if self.failure else ''}.", style="bold red"))
 
     def _waited(self) -> str:
         waited = self.outcome.course.waited

@@ -169,11 +169,11 @@ async def _serve_until_signal(
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with _listening(application, host, port) as bound_port:
         base_url = _url(host, bound_port)
-        log.info("simulator_started", base_url=base_url)
+        log.info("simulator-started", base_url=base_url)
         if on_started is not None:
             on_started(base_url)
         await stopped.wait()
-    log.info("simulator_stopped")
+    log.info("simulator-stopped")
 
 
 class _Running:

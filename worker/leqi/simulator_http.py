@@ -117,7 +117,7 @@ class _TestRoutes:
     async def put_faults(self, request: web.Request) -> web.Response:
         settings = await _read_form(request, FaultSettings)
         self._faults.put(settings)
-        log.info("simulator_faults_set", **settings.model_dump())
+        log.info("simulator-faults-set", **settings.model_dump())
         return web.json_response(settings.model_dump())
 
     async def clock(self, _request: web.Request) -> web.Response:
@@ -131,7 +131,7 @@ class _TestRoutes:
             now = self._state.set_clock(read_instant(fields["now"]))
         except ClockError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
-        log.info("simulator_clock_set", now=now.isoformat())
+        log.info("simulator-clock-set", now=now.isoformat())
         return web.json_response({"now": now.isoformat()})
 
     async def listing(self, _request: web.Request) -> web.Response:
@@ -152,7 +152,7 @@ async def _one_clear_line(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except StateNotWrittenError as error:
-        log.error("simulator_state_not_written", errno=error.errno)  # noqa: TRY400 -- no trace of a full disk
+        log.error("simulator-state-not-written", errno=error.errno)  # noqa: TRY400 -- no trace of a full disk
         return web.Response(status=500, text="the state file can't be written")
 
 

@@ -92,7 +92,7 @@ class Journal:
         content = path.read_bytes()
         whole, torn = _split_torn(content)
         if torn:
-            log.warning("simulator_torn_record_dropped", bytes=len(torn))
+            log.warning("simulator-torn-record-dropped", bytes=len(torn))
             os.ftruncate(descriptor, len(whole))
         self.recovered = [_read(line, number) for number, line in enumerate(whole.splitlines(), start=1)]
         self._size = len(whole)

@@ -179,7 +179,7 @@ class ClaimService:
             message = messages.SERIAL_TAKEN
             return Reply(declined_body(CONFLICT, message, quirks, self._key))
         log.debug(
-            "simulator_claim_granted",
+            "simulator-claim-granted",
             business_serial=request.business_serial,
             first_number=grant.first_number,
             last_number=grant.last_number,

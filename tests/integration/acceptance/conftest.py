@@ -29,12 +29,24 @@ def world(node: PrivateRabbitMQ, postgres: PrivatePostgres, tmp_path: Path) -> I
 
 @pytest.fixture(scope="session")
 def shop(node: PrivateRabbitMQ, postgres: PrivatePostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """The shared installation with a worker. Its authority has no faults, and nobody changes its clock."""
+    """An installation that many tests share. Its authority has no faults, and nobody changes its clock."""
     with _installed(node, postgres, tmp_path_factory.mktemp("shop")) as world:
-        shop = Shop(world)
-        assert world.events.everything() == []
-        world.worker()
-        yield shop
+        yield Shop(world)
+
+
+@pytest.fixture(scope="session")
+def _troubled(
+    node: PrivateRabbitMQ, postgres: PrivatePostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shop]:
+    with _installed(node, postgres, tmp_path_factory.mktemp("troubled")) as world:
+        yield Shop(world)
+
+
+@pytest.fixture
+def troubled(_troubled: Shop) -> Iterator[Shop]:
+    """Another that many tests share, each of which may put faults in force, but leaves nothing to be retried."""
+    yield _troubled
+    _troubled.world.authority.faults()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.outside.envelopes import structured
 from tests.support.outside.identities import china_today, organization
 from tests.support.outside.polling import eventually, stays
 from tests.support.outside.shop import Shop
@@ -140,10 +141,10 @@ def test_an_exhausted_stock_is_claimed_for_once_however_often_it_is_told(world: 
     told = world.events.one("range-exhausted", taxpayer_id=org.taxpayer_id)
     assert told.data["last_number"] is None
     assert (told.data["channel_mode"], told.data["year"]) == ("self-use", china_today().year)
-    world.send(*(told.event for _ in range(50)))
+    world.publisher.send(*(structured(told.event, routing_key=told.routing_key) for _ in range(50)))
     world.events.one("number-assigned", issue_request_id="first")
     world.authority.faults()
-    world.send(*(told.event for _ in range(50)))
+    world.publisher.send(*(structured(told.event, routing_key=told.routing_key) for _ in range(50)))
     eventually(lambda: world.queue_length("fuma.range-exhausted") == 0, within=10, what="every copy read")
     stays(lambda: len(world.authority.grants()) == 1, lasting=3, what="one claim for one exhaustion")
 

@@ -75,7 +75,7 @@ def test_an_id_that_fails_its_check_is_warned_about_and_taken(shop: Shop, tmp_pa
     wrong = right[:-1] + ("1" if right[-1] != "1" else "2")
     done = imported(shop, tmp_path / "orgs.json", entries_of(organization(taxpayer_id=wrong)))
     assert done.code == 0
-    assert wrong in done.out + done.err
+    assert "check" in done.err
 
 
 def test_codes_of_one_stock_must_agree(shop: Shop, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_watch_shows_events_as_they_come(shop: Shop) -> None:
         eventually(both_show, within=30, what=lambda: f"{all_topics.log()}\n{one.log()}", step=0.3)
         (record,) = shop.world.issue(org, "watched-number")
         eventually(lambda: record.data["invoice_number"] in all_topics.out(), within=10, what=all_topics.log)
-        assert record.data["invoice_number"] not in one.out()
+        assert "watched-number" not in one.out()
         one.interrupt()
         assert one.wait(10) in {0, 130}
 

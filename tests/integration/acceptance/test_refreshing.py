@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.outside.identities import Organization, organization
 from tests.support.outside.polling import stays
+from tests.support.outside.shop import Shop
 from tests.support.outside.world import World, claiming, issuing, numbers_of, refreshing
 
 
@@ -41,31 +42,31 @@ def test_refresh_counts_what_there_is(world: World, orgs: list[Organization]) ->
     stays(lambda: len(world.events.records("range-refreshed", refresh_id="of-all")) == 2, lasting=1, what="one each")
 
 
-def test_the_same_refresh_gets_the_same_event(world: World, orgs: list[Organization]) -> None:
-    world.worker()
-    world.issue(orgs[0], "before")
-    first = world.refresh("asked-twice", organization=orgs[0].code)
-    world.issue(orgs[0], "after")
-    world.send(refreshing("asked-twice", organization=orgs[0].code))
+def test_the_same_refresh_gets_the_same_event(shop: Shop) -> None:
+    world, org = shop.world, shop.organization()
+    world.issue(org, "before")
+    first = world.refresh("asked-twice", organization=org.code)
+    world.issue(org, "after")
+    world.send(refreshing("asked-twice", organization=org.code))
     told = world.events.wait("range-refreshed", count=2, refresh_id="asked-twice")
     assert told[1].event == first.event
-    anew = world.refresh("asked-anew", organization=orgs[0].code)
+    anew = world.refresh("asked-anew", organization=org.code)
     assert anew.data["remaining"] == first.data["remaining"] - 1
 
 
-def test_refresh_replays_claims_without_an_answer(world: World, orgs: list[Organization]) -> None:
+def test_refresh_replays_claims_without_an_answer(troubled: Shop) -> None:
+    world, org = troubled.world, troubled.organization()
     world.authority.faults(lost_answer=1.0)
-    world.worker()
-    world.send(claiming(orgs[0], "without-answer", 4))
+    world.send(claiming(org, "without-answer", 4))
     world.events.one("claim-unresolved", claim_id="without-answer", within=40)
-    stuck = world.refresh("still-lost", organization=orgs[0].code)
+    stuck = world.refresh("still-lost", organization=org.code)
     assert (stuck.data["resolved_claims"], stuck.data["unresolved_claims"]) == (0, 1)
     world.authority.faults()
-    settled = world.refresh("settled", organization=orgs[0].code)
+    settled = world.refresh("settled", organization=org.code)
     assert (settled.data["resolved_claims"], settled.data["unresolved_claims"]) == (1, 0)
     world.events.one("range-claimed", claim_id="without-answer")
-    assert len(world.authority.grants()) == 1
-    assert world.spans() == world.authority.spans()
+    assert len(world.authority.grants(org.taxpayer_id)) == 1
+    assert world.spans("--taxpayer", org.taxpayer_id) == world.authority.spans(org.taxpayer_id)
 
 
 def test_a_listing_shows_nothing_foreign_at_first(world: World, orgs: list[Organization]) -> None:
@@ -131,8 +132,8 @@ def test_a_foreign_range_is_shown_never_issued_from_and_usable_once_released(wor
     world.audit()
 
 
-def test_only_a_foreign_range_can_be_released(world: World, orgs: list[Organization]) -> None:
-    world.worker()
-    (record,) = world.issue(orgs[0], "usual")
+def test_only_a_foreign_range_can_be_released(shop: Shop) -> None:
+    world = shop.world
+    (record,) = world.issue(shop.organization(), "usual")
     world.fuma.run("ranges", "release", record.data["range_id"], "--reason", "why not").refused()
     world.fuma.run("ranges", "release", "no-such-range", "--reason", "why not").refused()

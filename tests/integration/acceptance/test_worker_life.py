@@ -10,6 +10,10 @@ from tests.support.outside.identities import Organization, organization
 from tests.support.outside.world import World, issuing, numbers_of
 
 _EACH = 700
+#: A claim that a worker took with it is another worker's after a minute.
+_PATIENCE_S = 100
+
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def all_answered(world: World, keys: set[str]) -> None:
     """Wait for an answer to each key; insist on one number each, and on a ledger that says the same."""
     world.events.until(
         lambda: keys <= {record.data["issue_request_id"] for record in world.events.records("number-assigned")},
-        within=60,
+        within=_PATIENCE_S,
         what="every request is answered",
     )
     records = world.events.records("number-assigned")
@@ -63,13 +67,6 @@ def test_sigterm_drains_under_load(world: World, orgs: list[Organization]) -> No
     first.drain(within=20)
     world.worker()
     all_answered(world, keys)
-
-
-def test_sigint_drains_too(world: World, orgs: list[Organization]) -> None:
-    worker = world.worker()
-    world.issue(orgs[0], "one")
-    worker.interrupt()
-    assert worker.wait(20) == 0
 
 
 def test_sigkill_under_load_loses_nothing(world: World, orgs: list[Organization]) -> None:

@@ -180,6 +180,22 @@ def test_the_throttles_limit_counts_the_calls_of_all_workers(core: Core, second:
     assert second.calls.call_due() == 2
 
 
+def test_the_throttles_limit_ends_with_its_time(core: Core) -> None:
+    core.request_claims(claim("C0"))
+    core.authority.will(Throttled(1, "at most 1"))
+    core.call()
+    core.request_claims(claim("C1"), claim("C2"))
+
+    core.clock.advance(minutes=5)
+    assert len(core.call()) == 1
+    core.clock.advance(minutes=59)
+    assert len(core.call()) == 1
+    core.request_claims(claim("C3"))
+    core.clock.advance(minutes=2)
+
+    assert len(core.call()) == 2
+
+
 def test_a_throttle_without_a_number_leaves_the_limit_as_it_was(core: Core) -> None:
     core.request_claims(claim())
     core.authority.will(Throttled(3, "at most 3"), Throttled(None, "too many calls"))

@@ -6,9 +6,9 @@ import pytest
 
 from schemas.topics import Topic
 from tests.support.core.asked import claim, invoice
-from tests.support.core.authority import REFUSED, UNKNOWN, granted
+from tests.support.core.authority import REFUSED, THROTTLED, UNKNOWN, granted
 from tests.support.core.world import Core, of
-from worker.leqi.port import ClaimCall, Unknown
+from worker.leqi.port import Answer, Unknown
 
 _FIFTH = 0.2
 
@@ -209,19 +209,17 @@ def test_a_claim_is_not_given_up_within_seven_days(core: Core) -> None:
     assert core.statuses == {"C1": "unresolved"}
 
 
-def test_a_claim_settled_meanwhile_is_left_alone_by_its_answer(core: Core, second: Core) -> None:
-    core.request_claims(claim())
-
-    def settled_meanwhile(call: ClaimCall) -> Unknown:
-        grant = core.authority.grant(call)
-        [open_claim] = second.undecided_claims()
-        second.run(lambda connection: second.settling.settle(connection, open_claim, grant))
-        return UNKNOWN
-
-    core.authority.will(settled_meanwhile)
+@pytest.mark.parametrize("late", [UNKNOWN, REFUSED, THROTTLED, granted(1, 10), granted(1, 9)], ids=repr)
+def test_a_claim_settled_meanwhile_is_left_alone_by_a_late_answer(core: Core, late: Answer) -> None:
+    core.request_claims(claim(quantity=10))
+    [open_claim] = core.undecided_claims()
+    core.authority.will(granted(1, 10))
     core.call()
+    before = core.rows("SELECT * FROM claims")
 
-    assert core.statuses == {"C1": "granted"}
+    assert core.run(lambda connection: core.settling.settle(connection, open_claim, late)) == []
+    assert core.rows("SELECT * FROM claims") == before
+    assert core.value("SELECT count(*) FROM ranges") == 1
 
 
 @pytest.mark.parametrize("answer", [UNKNOWN, REFUSED, granted(1, 10)], ids=["unknown", "refused", "granted"])

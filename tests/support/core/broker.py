@@ -35,6 +35,7 @@ class ScriptedSubscription:
         self._generation = 1
         self._tag = 0
         self._suspended = False
+        self._closed = False
         self.acknowledged: list[Delivery] = []
         self.suspensions = 0
 
@@ -56,7 +57,7 @@ class ScriptedSubscription:
         """See `Subscription.next_batch`; whatever is there makes the batch."""
         del age
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting and not self._suspended, wait)
+            self._changed.wait_for(lambda: self._closed or (self._waiting and not self._suspended), wait)
             if self._suspended or not self._waiting:
                 return None
             taken, self._waiting = self._waiting[:size], self._waiting[size:]
@@ -102,6 +103,12 @@ class ScriptedSubscription:
         """See `Subscription.resume`."""
         with self._changed:
             self._suspended = False
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Keep nobody waiting who asks for a batch."""
+        with self._changed:
+            self._closed = True
             self._changed.notify_all()
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> list[Delivery]:

@@ -55,7 +55,7 @@ def plan(*, requests: int, repeated: float, malformed: float, seed: int) -> Traf
 
     Twenty taxpayers; one of them has three organisations, one is in another channel mode, one in two modes.
     """
-    dice = random.Random(seed)  # noqa: S311 -- traffic that anyone may foresee
+    dice = random.Random(seed)
     traffic = Traffic(organizations=_organizations())
     events: list[tuple[Event, str | None]] = []
     for number in range(requests):

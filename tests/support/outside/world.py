@@ -54,8 +54,8 @@ class World:
         """End all; where the test itself passed, insist that every event seen had the contract's form."""
         self._stack.close()
         if kind is None and "events" in self.__dict__:
-            assert self.events.unreadable == []
-            assert faults_of(self.events.everything()) == []
+            faults = [*self.events.unreadable, *faults_of(self.events.everything())]
+            assert not faults, f"events differ from the contract: {faults}"
 
     @cached_property
     def events(self) -> Listener:
@@ -146,24 +146,25 @@ class World:
         """Insist that every invariant holds; gives what was printed."""
         return self.fuma.ok("audit")
 
-    @contextmanager
-    def channel(self) -> Iterator[BlockingChannel]:
-        """Give a channel of our own, for what listener and publisher don't do."""
-        connection = pika.BlockingConnection(pika.URLParameters(self.broker_url))
-        try:
-            yield connection.channel()
-        finally:
-            connection.close()
-
     def queue_length(self, queue: str) -> int:
         """Tell how many messages of a queue are ready, not counting what consumers hold."""
-        with self.channel() as channel:
+        with channel_at(self.broker_url) as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
     def purge(self, queue: str) -> None:
         """Throw away what is ready in a queue."""
-        with self.channel() as channel:
+        with channel_at(self.broker_url) as channel:
             channel.queue_purge(queue)
+
+
+@contextmanager
+def channel_at(broker_url: str) -> Iterator[BlockingChannel]:
+    """Give a channel of our own, for what listener and publisher don't do."""
+    connection = pika.BlockingConnection(pika.URLParameters(broker_url))
+    try:
+        yield connection.channel()
+    finally:
+        connection.close()
 
 
 def issuing(org: Organization | str, key: str, /, **data: object) -> Event:

@@ -1,0 +1,184 @@
+"""Migrations build exactly what the models say, however often and by however many they are run."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, text
+
+import db.migrations
+from db.engine import open_engine
+from db.migrate import WrongDatabaseError, check_database, migrate
+from db.tables import metadata
+from tests.support.core.catalog import catalog
+from tests.support.core.world import at_once
+from tests.support.postgres import PrivatePostgres
+
+NewEngine = Callable[[], Engine]
+
+
+@pytest.fixture
+def new_engine(postgres: PrivatePostgres) -> Iterator[NewEngine]:
+    """Make empty databases, each with an engine."""
+    made: list[tuple[str, Engine]] = []
+
+    def make() -> Engine:
+        url = postgres.new_database()
+        made.append((url, open_engine(url, application="fuma-test-migrations")))
+        return made[-1][1]
+
+    yield make
+    for url, engine in made:
+        engine.dispose()
+        postgres.drop_database(url)
+
+
+@pytest.fixture
+def migrated(database_url: str) -> Iterator[Engine]:
+    """An engine for a database that `migrate` built."""
+    engine = open_engine(database_url, application="fuma-test-migrations")
+    yield engine
+    engine.dispose()
+
+
+def alembic(engine: Engine, run: Callable[[Config], None]) -> None:
+    """Run an Alembic command over the project's migrations."""
+    configuration = Config()
+    configuration.set_main_option("script_location", str(Path(db.migrations.__file__).parent))
+    configuration.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        configuration.attributes["connection"] = connection
+        run(configuration)
+
+
+def recorded(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.execute(text("SELECT environment FROM deployment")).scalars())
+
+
+def check(engine: Engine, environment: str = "sandbox") -> None:
+    with engine.connect() as connection:
+        check_database(connection, environment)
+
+
+def test_migrations_build_exactly_what_the_models_say(new_engine: NewEngine, migrated: Engine) -> None:
+    modelled = new_engine()
+    metadata.create_all(modelled)
+
+    wanted = catalog(modelled)
+
+    assert catalog(migrated) == wanted
+    assert all(wanted.values())
+
+
+def test_the_catalog_sees_a_constraint_that_differs(migrated: Engine) -> None:
+    before = catalog(migrated)
+    with migrated.begin() as connection:
+        connection.execute(text("ALTER TABLE outbox DROP CONSTRAINT ck_outbox_events"))
+        connection.execute(text("ALTER TABLE outbox ADD CONSTRAINT ck_outbox_events CHECK (events BETWEEN 1 AND 999)"))
+
+    after = catalog(migrated)
+
+    assert [kind for kind in before if before[kind] != after[kind]] == ["constraints"]
+
+
+def test_down_and_up_again_builds_the_same(migrated: Engine) -> None:
+    before = catalog(migrated)
+
+    alembic(migrated, lambda configuration: command.downgrade(configuration, "base"))
+    left = catalog(migrated)
+    alembic(migrated, lambda configuration: command.upgrade(configuration, "head"))
+
+    assert {kind: left[kind] for kind in left if kind != "others"} == {
+        "tables": [],
+        "columns": [],
+        "constraints": [],
+        "indexes": [],
+        "sequences": [],
+    }
+    assert catalog(migrated) == before
+
+
+def test_migrating_twice_changes_nothing(migrated: Engine) -> None:
+    before = catalog(migrated)
+
+    migrate(migrated, "sandbox")
+
+    assert catalog(migrated) == before
+    assert recorded(migrated) == ["sandbox"]
+
+
+def test_several_may_migrate_at_once(new_engine: NewEngine) -> None:
+    engine = new_engine()
+
+    at_once(*[lambda: migrate(engine, "sandbox")] * 4)
+
+    check(engine)
+    assert recorded(engine) == ["sandbox"]
+
+
+def test_two_environments_at_once_leave_one_of_them(new_engine: NewEngine) -> None:
+    engine = new_engine()
+
+    def attempt(environment: str) -> str:
+        try:
+            migrate(engine, environment)
+        except WrongDatabaseError:
+            return "refused"
+        return environment
+
+    outcomes = at_once(lambda: attempt("sandbox"), lambda: attempt("production"))
+
+    assert "refused" in outcomes
+    assert recorded(engine) == [next(each for each in outcomes if each != "refused")]
+
+
+def test_another_environment_is_refused_and_nothing_changed(migrated: Engine) -> None:
+    with pytest.raises(WrongDatabaseError, match="serves the environment sandbox, FUMA_ENVIRONMENT says production"):
+        migrate(migrated, "production")
+
+    assert recorded(migrated) == ["sandbox"]
+
+
+def test_a_migrated_database_is_fit_for_work(migrated: Engine) -> None:
+    check(migrated)
+
+
+def test_a_database_of_another_environment_is_not_fit_for_work(migrated: Engine) -> None:
+    with pytest.raises(WrongDatabaseError, match="use another database"):
+        check(migrated, "production")
+
+
+def test_an_empty_database_is_not_fit_for_work(new_engine: NewEngine) -> None:
+    with pytest.raises(WrongDatabaseError, match="run `fuma migrate`"):
+        check(new_engine())
+
+
+def test_a_database_of_another_version_is_not_fit_for_work(migrated: Engine) -> None:
+    with migrated.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+
+    with pytest.raises(WrongDatabaseError, match="version 0000"):
+        check(migrated)
+
+
+def test_a_database_without_its_environment_is_not_fit_for_work(migrated: Engine) -> None:
+    with migrated.begin() as connection:
+        connection.execute(text("DELETE FROM deployment"))
+
+    with pytest.raises(WrongDatabaseError):
+        check(migrated)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(new_engine: NewEngine) -> None:
+    engine = new_engine()
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE stocks (something integer)"))
+    before = catalog(engine)
+
+    with pytest.raises(Exception, match="stocks"):
+        migrate(engine, "sandbox")
+
+    assert catalog(engine) == before

@@ -1,0 +1,267 @@
+"""The decision which request gets which number: never two for one, never one twice, in the order of arrival."""
+
+from collections import Counter
+from datetime import date, timedelta
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.records import KnownRequest, OpenRange, RequestKey, Stock, StockKey
+from schemas.reasons import Reason
+from worker.decisions.assignment import Asked, Assigned, Decisions, decide
+from worker.decisions.shelf import Shelf
+
+TODAY = date(2026, 11, 23)
+TAXPAYERS = ("91350100M000100Y43", "91110000101623741K")
+
+
+STOCK = StockKey(TAXPAYERS[0], "self-use", 2026)
+
+
+def shelf(quantity: int, key: StockKey = STOCK, level: str = "ok") -> Shelf:
+    """Give a shelf with one range of so many numbers, or with none."""
+    ranges = [OpenRange(uuid5(NAMESPACE_OID, str(key)), 264470, 1, quantity, 1)] if quantity else []
+    return Shelf(Stock(key, level, 1, None, None, None, 0), ranges)
+
+
+def asked(
+    name: str = "R1",
+    *,
+    position: int = 0,
+    taxpayer: str = TAXPAYERS[0],
+    day: date = TODAY,
+    organization: str = "A",
+    kind: str = "blue",
+    number: str | None = None,
+) -> Asked:
+    key = StockKey(taxpayer, "self-use", day.year)
+    return Asked(position, RequestKey(taxpayer, name), key, organization, day, kind, number)
+
+
+def known(name: str, status: str, *, kind: str = "blue", day: date = TODAY) -> KnownRequest:
+    held = (264470, 7, UUID(int=1), "automatic", None) if status == "assigned" else (None,) * 5
+    return KnownRequest(RequestKey(TAXPAYERS[0], name), "A", day, kind, status, *held)
+
+
+def decided(*requests: Asked, stock: int = 10, before: KnownRequest | None = None, today: date = TODAY) -> Decisions:
+    """Decide with so many numbers in each stock that the requests name."""
+    shelves = {each.stock_key: shelf(stock, each.stock_key) for each in requests}
+    return decide(requests, {} if before is None else {before.key: before}, shelves, today)
+
+
+def test_each_request_gets_the_next_number() -> None:
+    decisions = decided(asked("R2"), asked("R1"))
+
+    assert [(each.asked.key.issue_request_id, each.taken.sequence) for each in decisions.assigned] == [
+        ("R2", 1),
+        ("R1", 2),
+    ]
+
+
+def test_the_same_request_twice_is_answered_twice_with_one_number() -> None:
+    decisions = decided(asked("R1"), asked("R1", position=1))
+
+    assert len(decisions.assigned) == 1
+    assert [each.before for each in decisions.repeated] == decisions.assigned
+
+
+def test_a_request_that_holds_a_number_is_answered_again() -> None:
+    before = known("R1", "assigned")
+
+    decisions = decided(asked("R1"), before=before)
+
+    assert [each.before for each in decisions.repeated] == [before]
+    assert decisions.assigned == []
+
+
+def test_a_request_that_waits_is_neither_answered_nor_queued_again() -> None:
+    assert decided(asked("R1"), before=known("R1", "waiting")) == Decisions()
+
+
+def test_a_closed_request_is_judged_anew() -> None:
+    assert len(decided(asked("R1"), before=known("R1", "closed", kind="red")).assigned) == 1
+
+
+def test_other_content_is_a_conflict_and_takes_no_number() -> None:
+    variants = [
+        asked("R1", organization="B"),
+        asked("R1", kind="red"),
+        asked("R1", day=TODAY + timedelta(days=1)),
+        asked("R1", number="26447000000000000001"),
+    ]
+
+    decisions = decided(asked("R1"), *variants)
+
+    assert [each.reason for each in decisions.refused] == [Reason.CONFLICTING_REQUEST] * 4
+    assert len(decisions.assigned) == 1
+
+
+def test_a_conflict_does_not_change_what_the_key_stands_for() -> None:
+    decisions = decided(asked("R1"), asked("R1", kind="red"), asked("R1"))
+
+    assert (len(decisions.assigned), len(decisions.refused), len(decisions.repeated)) == (1, 1, 1)
+
+
+def test_a_named_number_is_refused_and_does_not_take_the_key() -> None:
+    decisions = decided(asked("R1", number="26447000000000000001"), asked("R1"))
+
+    assert [each.reason for each in decisions.refused] == [Reason.NUMBER_NOT_AVAILABLE]
+    assert len(decisions.assigned) == 1
+
+
+def test_the_last_number_exhausts_the_stock_for_who_took_it() -> None:
+    decisions = decided(asked("R1"), asked("R2", organization="B"), stock=2)
+
+    assert decisions.exhausted == {asked().stock_key: "B"}
+
+
+def test_a_stock_that_is_exhausted_already_is_not_exhausted_again() -> None:
+    empty = shelf(0, level="exhausted")
+
+    decisions = decide([asked("R1")], {}, {asked().stock_key: empty}, TODAY)
+
+    assert (decisions.exhausted, len(decisions.waiting)) == ({}, 1)
+
+
+def test_a_refusal_exhausts_nothing() -> None:
+    decisions = decided(asked("R1", day=date(2025, 12, 31)), asked("R2", number="26447000000000000001"), stock=0)
+
+    assert decisions.exhausted == {}
+
+
+def test_without_stock_the_date_decides_on_both_sides_of_new_year() -> None:
+    def outcome(day: date, today: date) -> str:
+        decisions = decided(asked(day=day), stock=0, today=today)
+        return "waits" if decisions.waiting else decisions.refused[0].reason.value
+
+    last, first = date(2026, 12, 31), date(2027, 1, 1)
+    assert outcome(last, last) == "waits"
+    assert outcome(first, last) == "waits"
+    assert outcome(date(2027, 1, 2), last) == "issue-date-out-of-year"
+    assert outcome(first, date(2026, 12, 30)) == "issue-date-out-of-year"
+    assert outcome(last, first) == "issue-date-out-of-year"
+    assert outcome(first, first) == "waits"
+    assert outcome(date(2027, 12, 31), first) == "waits"
+    assert outcome(date(2028, 1, 1), first) == "issue-date-out-of-year"
+
+
+def test_with_stock_no_date_is_refused() -> None:
+    days = [date(2025, 1, 1), date(2026, 1, 1), date(2026, 12, 31), date(2028, 12, 31)]
+
+    decisions = decided(*[asked(f"R{n}", day=day) for n, day in enumerate(days)])
+
+    assert [each.asked.issue_date for each in decisions.assigned] == days
+
+
+DAYS = st.sampled_from([date(2025, 12, 31), date(2026, 1, 1), TODAY, date(2026, 12, 31), date(2027, 1, 1)])
+REQUESTS = st.lists(
+    st.builds(
+        asked,
+        st.sampled_from([f"R{n}" for n in range(8)]),
+        taxpayer=st.sampled_from(TAXPAYERS),
+        day=DAYS,
+        kind=st.sampled_from(["blue", "red"]),
+        number=st.sampled_from([None, None, None, "26447000000000000001"]),
+    ),
+    max_size=40,
+)
+
+
+@given(REQUESTS, st.integers(0, 12), st.sampled_from([TODAY, date(2026, 12, 31), date(2027, 1, 1)]))
+def test_whatever_comes_numbers_and_requests_pair_off(requests: list[Asked], stock: int, today: date) -> None:
+    decisions = decided(*requests, stock=stock, today=today)
+
+    numbers = Counter((each.taken.range_id, each.taken.sequence) for each in decisions.assigned)
+    requests_served = Counter(each.asked.key for each in decisions.assigned)
+    assert set(numbers.values()) <= {1}
+    assert set(requests_served.values()) <= {1}
+
+
+@given(REQUESTS, st.integers(0, 12))
+def test_whatever_comes_every_request_has_one_outcome_or_waits_already(requests: list[Asked], stock: int) -> None:
+    decisions = decided(*requests, stock=stock)
+
+    outcomes = [each.asked for each in decisions.assigned]
+    outcomes += [each.asked for each in decisions.repeated]
+    outcomes += [each.asked for each in decisions.refused]
+    queued = set(map(id, decisions.waiting))
+    answered = Counter(map(id, outcomes))
+    for request in requests:
+        waits = id(request) in queued or any(
+            each.key == request.key and each.kind == request.kind and each.issue_date == request.issue_date
+            for each in decisions.waiting
+        )
+        assert answered[id(request)] == 1 or (answered[id(request)] == 0 and waits)
+
+
+@given(REQUESTS, st.integers(0, 12))
+def test_whatever_comes_nobody_gets_a_number_after_somebody_waits_for_the_stock(
+    requests: list[Asked],
+    stock: int,
+) -> None:
+    decisions = decided(*requests, stock=stock)
+
+    places = {id(request): place for place, request in enumerate(requests)}
+    for waiting in decisions.waiting:
+        later = [each for each in decisions.assigned if places[id(each.asked)] > places[id(waiting)]]
+        assert all(each.asked.stock_key != waiting.stock_key for each in later)
+
+
+@given(REQUESTS, st.integers(0, 12))
+def test_whatever_comes_numbers_are_given_in_the_order_of_arrival(requests: list[Asked], stock: int) -> None:
+    decisions = decided(*requests, stock=stock)
+
+    for key in {each.asked.stock_key for each in decisions.assigned}:
+        sequences = [each.taken.sequence for each in decisions.assigned if each.asked.stock_key == key]
+        assert sequences == list(range(1, len(sequences) + 1))
+
+
+@given(REQUESTS, st.integers(0, 12))
+def test_whatever_comes_a_number_has_the_year_of_its_requests_date(requests: list[Asked], stock: int) -> None:
+    decisions = decided(*requests, stock=stock)
+
+    assert all(each.asked.stock_key.year == each.asked.issue_date.year for each in decisions.assigned)
+
+
+@given(REQUESTS, st.integers(0, 12))
+def test_whatever_comes_only_an_empty_stock_is_exhausted(requests: list[Asked], stock: int) -> None:
+    shelves = {each.stock_key: shelf(stock, each.stock_key) for each in requests}
+    decisions = decide(requests, {}, shelves, TODAY)
+
+    touched = {each.asked.stock_key for each in decisions.assigned} | {each.stock_key for each in decisions.waiting}
+    assert set(decisions.exhausted) == {key for key in touched if shelves[key].remaining == 0}
+
+
+@given(REQUESTS, st.integers(0, 12), st.integers(0, 40))
+def test_a_batch_cut_in_two_decides_as_the_whole(requests: list[Asked], stock: int, cut: int) -> None:
+    whole = decided(*requests, stock=stock)
+    shelves = {each.stock_key: shelf(stock, each.stock_key) for each in requests}
+
+    first = decide(requests[:cut], {}, shelves, TODAY)
+    remembered = {each.asked.key: _stored(each) for each in first.assigned}
+    remembered |= {each.key: _waits(each) for each in first.waiting}
+    second = decide(requests[cut:], remembered, shelves, TODAY)
+
+    assert first.assigned + second.assigned == whole.assigned
+    assert first.waiting + second.waiting == whole.waiting
+    assert first.refused + second.refused == whole.refused
+
+
+def _stored(each: Assigned) -> KnownRequest:
+    held = (each.taken.prefix, each.taken.sequence, each.taken.range_id, "automatic", None)
+    asked_for = each.asked
+    return KnownRequest(
+        asked_for.key,
+        asked_for.organization,
+        asked_for.issue_date,
+        asked_for.kind,
+        "assigned",
+        *held,
+    )
+
+
+def _waits(each: Asked) -> KnownRequest:
+    return KnownRequest(
+        each.key, each.organization, each.issue_date, each.kind, "waiting", None, None, None, None, None
+    )
