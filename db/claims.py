@@ -135,17 +135,16 @@ def last_latencies(
 def undecided_claims(
     connection: Connection,
     environment: str,
-    taxpayer_id: str,
+    taxpayer_id: str | None,
     *,
     status: str | None = None,
 ) -> list[Claim]:
-    """Read the claims of a taxpayer whose outcome is not known, of one status or of both, the oldest first."""
+    """Read the claims whose outcome is not known, of one taxpayer or of all, the oldest first."""
     condition = _UNDECIDED if status is None else claims.c.status == status
-    rows = connection.execute(
-        select(*_COLUMNS)
-        .where(claims.c.taxpayer_id == taxpayer_id, claims.c.environment == environment, condition)
-        .order_by(claims.c.created_at, claims.c.claim_id),
-    )
+    query = select(*_COLUMNS).where(claims.c.environment == environment, condition)
+    if taxpayer_id is not None:
+        query = query.where(claims.c.taxpayer_id == taxpayer_id)
+    rows = connection.execute(query.order_by(claims.c.created_at, claims.c.claim_id))
     return [Claim(**row) for row in rows.mappings()]
 
 

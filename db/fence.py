@@ -24,7 +24,8 @@ REFUSAL = "the database was restored or its server replaced: stop every worker, 
 _PRESENT = """
     concat_ws('/',
         (SELECT system_identifier FROM pg_control_system()),
-        CASE WHEN pg_is_in_recovery() THEN lpad(upper(to_hex((SELECT timeline_id FROM pg_control_checkpoint()))), 8, '0')
+        CASE WHEN pg_is_in_recovery()
+             THEN lpad(upper(to_hex((SELECT timeline_id FROM pg_control_checkpoint()))), 8, '0')
              ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END,
         (SELECT oid FROM pg_database WHERE datname = current_database()),
         CAST('ranges' AS regclass)::oid)

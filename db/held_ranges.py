@@ -1,29 +1,49 @@
 """Ranges as a whole: to compare with a gateway's list, to expire, and to release."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, select, text, update
+from sqlalchemy import Connection, RowMapping, func, select, text, update
 
 from db.records import GrantedRange, StockKey
-from db.tables import ranges
+from db.tables import claims, ranges
 
+# Of the numbers only those behind the range's own bounds are looked at, which the key finds.
 _END = text("""
     WITH gone AS (
-        UPDATE ranges SET status = :status, closed_at = :now, detail = coalesce(:detail, detail)
-        WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND range_id = :range_id
-          AND status IN ('active', 'used-up')
-        RETURNING last_sequence - next_sequence + 1 AS untouched
+        UPDATE ranges AS r SET status = :status, closed_at = :now, detail = coalesce(:detail, r.detail)
+        FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:range_ids AS uuid[]), CAST(:event_ids AS uuid[]))
+            AS v (taxpayer_id, range_id, event_id)
+        WHERE r.taxpayer_id = v.taxpayer_id AND r.environment = :environment AND r.range_id = v.range_id
+          AND r.status IN ('active', 'used-up', 'foreign')
+        RETURNING r.taxpayer_id, r.range_id, r.prefix, r.first_sequence, r.last_sequence, r.next_sequence, v.event_id
     ), numbers_gone AS (
-        UPDATE numbers
-        SET status = 'expired', bound_to = NULL, step = step + 1, changed_at = :now, changed_by = :message,
-            requested_by = :requested_by, event_id = :event_id
-        WHERE taxpayer_id = :taxpayer_id AND environment = :environment AND range_id = :range_id
-          AND status IN ('available', 'bound')
-        RETURNING 1
+        UPDATE numbers AS n
+        SET status = 'expired', bound_to = NULL, step = n.step + 1, changed_at = :now, changed_by = :message,
+            requested_by = :requested_by, event_id = gone.event_id
+        FROM gone
+        WHERE n.taxpayer_id = gone.taxpayer_id AND n.environment = :environment AND n.prefix = gone.prefix
+          AND n.sequence BETWEEN gone.first_sequence AND gone.last_sequence AND n.range_id = gone.range_id
+          AND n.status IN ('available', 'bound')
+        RETURNING n.range_id
+    ), counted AS (
+        SELECT range_id, count(*) AS numbers FROM numbers_gone GROUP BY range_id
     )
-    SELECT gone.untouched + (SELECT count(*) FROM numbers_gone) FROM gone
+    SELECT gone.range_id, gone.last_sequence - gone.next_sequence + 1 + coalesce(counted.numbers, 0)
+    FROM gone LEFT JOIN counted USING (range_id)
+""")
+
+_COUNT_FREE = text("""
+    SELECT r.range_id, r.last_sequence - r.next_sequence + 1 + count(n.sequence)
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:range_ids AS uuid[])) AS v (taxpayer_id, range_id)
+    JOIN ranges AS r ON r.taxpayer_id = v.taxpayer_id AND r.environment = :environment AND r.range_id = v.range_id
+    LEFT JOIN numbers AS n
+      ON n.taxpayer_id = r.taxpayer_id AND n.environment = r.environment AND n.prefix = r.prefix
+     AND n.sequence BETWEEN r.first_sequence AND r.last_sequence AND n.range_id = r.range_id
+     AND n.status IN ('available', 'bound')
+    GROUP BY r.taxpayer_id, r.environment, r.range_id
 """)
 
 _COLUMNS = (
@@ -35,6 +55,7 @@ _COLUMNS = (
     ranges.c.first_sequence,
     ranges.c.last_sequence,
     ranges.c.next_sequence,
+    ranges.c.claim_mode,
     ranges.c.status,
     ranges.c.claim_id,
     ranges.c.listed_serial,
@@ -52,6 +73,7 @@ class HeldRange:
     first_sequence: int
     last_sequence: int
     next_sequence: int
+    claim_mode: str
     status: str
     claim_id: str | None
     listed_serial: str | None
@@ -115,37 +137,72 @@ def active_ranges_before(
     return [_held(row) for row in connection.execute(query.limit(most)).mappings()]
 
 
-def end_range(  # noqa: PLR0913 -- what the history keeps of a change
+def ranges_in_use(
     connection: Connection,
     environment: str,
-    held: HeldRange,
+    *,
+    taxpayer_id: str | None = None,
+    claimed_before: datetime | None = None,
+) -> list[HeldRange]:
+    """Read the ranges that numbers could still come from: active and used-up ones, and foreign ones.
+
+    A number of a used-up range may be released, and a foreign range too. With `claimed_before` only those that were
+    asked for, or came, before that instant; the answer to a claim may be a replay's, long after LeQi's grant.
+    """
+    query = (
+        select(*_COLUMNS)
+        .outerjoin_from(
+            ranges,
+            claims,
+            (claims.c.taxpayer_id == ranges.c.taxpayer_id)
+            & (claims.c.environment == ranges.c.environment)
+            & (claims.c.claim_id == ranges.c.claim_id),
+        )
+        .where(ranges.c.environment == environment, ranges.c.status.in_(("active", "used-up", "foreign")))
+        .order_by(ranges.c.taxpayer_id, ranges.c.created_at, ranges.c.prefix, ranges.c.first_sequence)
+    )
+    if taxpayer_id is not None:
+        query = query.where(ranges.c.taxpayer_id == taxpayer_id)
+    if claimed_before is not None:
+        query = query.where(func.least(ranges.c.created_at, claims.c.created_at) < claimed_before)
+    return [_held(row) for row in connection.execute(query).mappings()]
+
+
+def end_ranges(  # noqa: PLR0913 -- what the history keeps of a change
+    connection: Connection,
+    environment: str,
+    ending: Sequence[tuple[HeldRange, UUID]],
     status: str,
     *,
     now: datetime,
     message: str,
-    event_id: UUID,
     requested_by: str | None = None,
     detail: str | None = None,
-) -> int | None:
-    """End a range as expired or retired, with its numbers that nobody holds: untouched, available and bound ones.
+) -> dict[UUID, int]:
+    """End ranges of locked stocks, each told of by the event of this id, with their numbers that nobody holds.
 
-    Gives their count, None where the range is neither active nor used up.
+    Those are the untouched ones and, in the history as expired, the available and bound ones.
+    Gives their count for each range; a range that is out of use already is left alone, and left out.
     """
-    row = connection.execute(
+    rows = connection.execute(
         _END,
         {
+            **_columns(environment, [held for held, _ in ending]),
+            "event_ids": [event_id for _, event_id in ending],
             "status": status,
             "message": message,
-            "event_id": event_id,
             "requested_by": requested_by,
             "detail": detail,
-            "taxpayer_id": held.key.taxpayer_id,
-            "environment": environment,
-            "range_id": held.range_id,
             "now": now,
         },
-    ).one_or_none()
-    return None if row is None else int(row[0])
+    )
+    return {row[0]: int(row[1]) for row in rows}
+
+
+def count_free(connection: Connection, environment: str, held: Sequence[HeldRange]) -> dict[UUID, int]:
+    """Count the numbers of each range that nobody holds: untouched, available and bound ones."""
+    rows = connection.execute(_COUNT_FREE, _columns(environment, held))
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def note_listed_unused(connection: Connection, environment: str, held: HeldRange, unused: int) -> None:
@@ -191,6 +248,14 @@ def _change(connection: Connection, environment: str, held: HeldRange, **columns
         )
         .values(columns),
     )
+
+
+def _columns(environment: str, held: Sequence[HeldRange]) -> dict[str, object]:
+    return {
+        "environment": environment,
+        "taxpayer_ids": [each.key.taxpayer_id for each in held],
+        "range_ids": [each.range_id for each in held],
+    }
 
 
 def _held(row: RowMapping) -> HeldRange:

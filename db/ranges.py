@@ -64,10 +64,11 @@ _LAST_NUMBER = text("""
     LIMIT 1
 """)
 
-# Quarantined ranges are none that we hold; a foreign one is, though we don't issue from it.
+# A grant that failed its check is none that we hold. A foreign range is, though we don't issue from it, and so is one
+# that was in use before it was quarantined (it has the time of that): its numbers may stand on invoices.
 _OVERLAPPING = text("""
     SELECT range_id FROM ranges
-    WHERE environment = :environment AND prefix = :prefix AND status <> 'quarantined'
+    WHERE environment = :environment AND prefix = :prefix AND (status <> 'quarantined' OR closed_at IS NOT NULL)
       AND first_sequence <= :last_sequence AND last_sequence >= :first_sequence
     LIMIT 1
 """)
@@ -77,7 +78,7 @@ _OVERLAPPING_OTHER = text("""
     JOIN ranges AS other
       ON other.environment = r.environment AND other.prefix = r.prefix AND other.range_id <> r.range_id
      AND other.first_sequence <= r.last_sequence AND other.last_sequence >= r.first_sequence
-     AND other.status <> 'quarantined'
+     AND (other.status <> 'quarantined' OR other.closed_at IS NOT NULL)
     WHERE r.environment = :environment AND r.range_id = :range_id
     LIMIT 1
 """)

@@ -119,6 +119,45 @@ _CLAIMLESS = text("""
     LIMIT :most
 """)
 
+# A stock of the year before from which numbers were given out by themselves, and nothing yet for this year.
+_UNOPENED = text("""
+    SELECT before.taxpayer_id, before.channel_mode, CAST(:year AS smallint)
+    FROM stocks AS before
+    JOIN channels AS c USING (taxpayer_id, environment, channel_mode)
+    LEFT JOIN stocks AS s
+      ON s.taxpayer_id = before.taxpayer_id AND s.environment = before.environment
+     AND s.channel_mode = before.channel_mode AND s.year = before.year + 1
+    WHERE before.environment = :environment AND before.year = :year - 1
+      AND c.automatic_claims AND NOT before.paused AND coalesce(NOT s.paused, true)
+      AND coalesce(s.level, 'new') = 'new' AND (s.claim_not_before IS NULL OR s.claim_not_before <= :now)
+      AND EXISTS (
+        SELECT FROM organizations AS o
+        WHERE o.taxpayer_id = before.taxpayer_id AND o.environment = before.environment
+          AND o.channel_mode = before.channel_mode)
+      AND EXISTS (
+        SELECT FROM ranges AS r
+        WHERE r.taxpayer_id = before.taxpayer_id AND r.environment = before.environment
+          AND r.channel_mode = before.channel_mode AND r.year = before.year
+          AND r.claim_mode = 'automatic' AND r.status <> 'foreign')
+      AND NOT EXISTS (
+        SELECT FROM claims AS open
+        WHERE open.taxpayer_id = before.taxpayer_id AND open.environment = before.environment
+          AND open.channel_mode = before.channel_mode AND open.year = before.year + 1
+          AND open.status = 'open' AND open.claim_mode = 'automatic')
+    ORDER BY before.taxpayer_id, before.channel_mode
+    LIMIT :most
+""")
+
+_EVERY = text("""
+    SELECT taxpayer_id, channel_mode, year FROM stocks WHERE environment = :environment
+    ORDER BY taxpayer_id, channel_mode, year
+""")
+
+_BEGIN_ANEW = text("""
+    UPDATE stocks SET episode = episode + :episodes, claim_not_before = NULL, failed_claims = 0
+    WHERE environment = :environment
+""")
+
 
 def channels_of_organizations(
     connection: Connection,
@@ -196,6 +235,15 @@ def replenish(connection: Connection, environment: str, key: StockKey, *, quanti
     connection.execute(_REPLENISH, {**_one(environment, key), "quantity": quantity, "low_at": low_at})
 
 
+def begin_anew(connection: Connection, environment: str, *, episodes: int) -> None:
+    """Let nothing that was before hold up the next claim of any stock, and count all episodes from further on.
+
+    No episode that was told by a database that is lost may be told again for another exhaustion.
+    All stocks must be locked.
+    """
+    connection.execute(_BEGIN_ANEW, {"environment": environment, "episodes": episodes})
+
+
 def pause(connection: Connection, environment: str, taxpayer_id: str, *, because: str, now: datetime) -> None:
     """Record that no locked stock of the taxpayer gives out numbers or claims any; stocks made later inherit it."""
     connection.execute(
@@ -230,6 +278,11 @@ def set_claiming(
     )
 
 
+def every_stock(connection: Connection, environment: str) -> list[StockKey]:
+    """List all stocks there are; a look without locks."""
+    return [StockKey(*row) for row in connection.execute(_EVERY, {"environment": environment})]
+
+
 def stocks_without_claim(
     connection: Connection,
     environment: str,
@@ -242,6 +295,26 @@ def stocks_without_claim(
     rows = connection.execute(
         _CLAIMLESS,
         {"environment": environment, "years": list(years), "now": now, "most": most},
+    )
+    return [StockKey(*row) for row in rows]
+
+
+def unopened_stocks(
+    connection: Connection,
+    environment: str,
+    year: int,
+    *,
+    now: datetime,
+    most: int,
+) -> list[StockKey]:
+    """List stocks of `year` that never had a number, of those who had automatic ranges of the year before.
+
+    Only those for which claims are made by themselves and none is under way or put off; a look without locks, and the
+    stocks need not exist yet.
+    """
+    rows = connection.execute(
+        _UNOPENED,
+        {"environment": environment, "year": year, "now": now, "most": most},
     )
     return [StockKey(*row) for row in rows]
 

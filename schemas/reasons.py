@@ -31,6 +31,10 @@ class Reason(StrEnum):
 
     #: Our addition: why a range expired. The year of its prefix is over (the domain, rule 1).
     YEAR_ENDED = "year-ended"
+    #: Our addition: claimed before the taxpayer moved to another province (the domain, rule 7).
+    RETIRED = "retired"
+    #: Our addition: the database was restored, and has forgotten what was given out since its backup.
+    RESTORED = "restored"
 
     #: No CloudEvent, or its data isn't what the schema asks for.
     MALFORMED = "malformed"

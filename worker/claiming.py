@@ -90,8 +90,11 @@ class Claiming:
             self.claim_if_needed(connection, key)
         return []
 
-    def claim_if_needed(self, connection: Connection, key: StockKey) -> None:
-        """Record an automatic claim for the stock if it needs one now and none is open; locks the stock."""
+    def claim_if_needed(self, connection: Connection, key: StockKey, *, opening: bool = False) -> None:
+        """Record an automatic claim for the stock if it needs one now and none is open; locks the stock.
+
+        `opening`: also where it never had a number and nobody has asked for one yet.
+        """
         now = self._clock.now()
         stock = lock_stocks(connection, self._environment, [key])[key]
         channel = channel_of_stock(connection, self._environment, key)
@@ -110,6 +113,7 @@ class Claiming:
             years=claimable_years(china_date(now), self._next_year_from),
             now=now,
             year_ends=year_ends,
+            opening=opening,
         )
         if quantity is None:
             return

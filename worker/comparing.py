@@ -11,12 +11,14 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from db.claims import change_claim, find_claim_of_serial
+from db.fence import recovered_at
 from db.held_ranges import HeldRange, note_listed_unused, ranges_of_taxpayer
 from db.ranges import add_range, overlaps_held_range
 from db.records import Claim, StockKey
 from db.stocks import lock_stocks
 from schemas.events import DifferenceKind
 from schemas.invoice_number import InvoiceNumber, InvoiceNumberError, format_number
+from worker.abandoning import NEVER_OURS
 from worker.answers import Answer
 from worker.leqi.port import Granted, ListedRange
 from worker.settling import Settling
@@ -70,8 +72,9 @@ class Comparing:
     ) -> Compared:
         """Settle claims that the list settles, keep unknown ranges as foreign, and tell every difference."""
         compared = Compared()
+        restored = recovered_at(connection)
         for each in listed:
-            compared.answers += self._settle(connection, taxpayer_id, each)
+            compared.answers += self._settle(connection, taxpayer_id, each, restored)
         held = {(one.prefix, one.first_sequence): one for one in self._held(connection, taxpayer_id)}
         there: set[tuple[int, int]] = set()
         for each in listed:
@@ -93,10 +96,22 @@ class Comparing:
         ]
         return compared
 
-    def _settle(self, connection: Connection, taxpayer_id: str, listed: ListedRange) -> list[Answer]:
-        """Settle the claim of ours that brought this range, if its outcome was not known here."""
+    def _settle(
+        self,
+        connection: Connection,
+        taxpayer_id: str,
+        listed: ListedRange,
+        restored: datetime | None,
+    ) -> list[Answer]:
+        """Settle the claim of ours that brought this range, if its outcome was not known here.
+
+        Not a claim that was given up since its range must not be used, nor one from before a restore: its range may
+        have been used since the backup. Like any range of others it is kept as foreign.
+        """
         claim = self._claim_of(connection, taxpayer_id, listed)
-        if claim is None or claim.status in {"granted", "quarantined"}:
+        if claim is None or claim.status in {"granted", "quarantined"} or claim.reason in NEVER_OURS:
+            return []
+        if restored is not None and claim.created_at <= restored:
             return []
         if claim.status in _ENDED_WITHOUT_RANGE:
             change_claim(

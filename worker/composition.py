@@ -29,6 +29,7 @@ from worker.leqi.port import Authority, RangeListing
 from worker.leqi.simulator_identity import SIMULATOR_DIRECT_UNIT_ID, SIMULATOR_KEY_HEX
 from worker.leqi.tokens import TokenFolder
 from worker.metrics import Metrics
+from worker.new_year import NewYear
 from worker.outcomes import Outcomes
 from worker.refreshing import Refreshing
 from worker.relay import Relay
@@ -94,6 +95,7 @@ class Worker:
         outcomes = Outcomes(environment, clock, grace)
         tell_overdue = partial(outcomes.tell_overdue, limit=timedelta(hours=settings.overdue_hours))
         expiry = Expiry(environment, clock, grace)
+        new_year = NewYear(environment, clock, claiming, settings.next_year_from)
         overdue = partial(issuing.end_overdue, waiting_limit=timedelta(hours=settings.waiting_limit_hours))
         self._refreshing = Refreshing(
             environment,
@@ -108,7 +110,8 @@ class Worker:
                 Task(_CALL_DUE, 0.5, self._calls.call_due),
                 Task("sweep-outbox", 5, self.relay.sweep),
                 Task("claim-for-stocks", 5, partial(transactions.run, claiming.claim_for_stocks_without)),
-                Task("expire-old-years", 60, partial(transactions.run, expiry.expire)),
+                Task("open-new-year", 5, partial(transactions.run, new_year.open_stocks)),
+                Task("expire-old-years", 60, partial(_run_until_done, transactions, expiry.expire)),
                 Task("end-overdue-requests", 30, partial(transactions.run, overdue)),
                 Task("tell-overdue-outcomes", 10, partial(transactions.run, tell_overdue)),
             ],
@@ -240,6 +243,12 @@ def _in_transaction(
         transactions.run(lambda connection: work(connection, items))
 
     return handle
+
+
+def _run_until_done(transactions: Transactions, work: Callable[[Connection], list[Answer]]) -> None:
+    """Do work portion by portion, each in its own transaction, until one has nothing to tell."""
+    while transactions.run(work):
+        pass
 
 
 def _serial(unit_id: str, using_unit_id: str) -> str:

@@ -4,14 +4,17 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from db.held_ranges import active_ranges_before, end_range
+from db.held_ranges import active_ranges_before
+from db.issue_requests import count_waiting
 from db.stocks import lock_stocks
 from schemas.reasons import Reason
-from schemas.topics import Topic
+from schemas.vocabulary import RangeStatus
 from worker.answers import Answer
 from worker.clock import Clock, china_date
+from worker.ending import End, Ending
 from worker.events import EventWriter
 
+#: Ranges that one transaction ends at most.
 _MOST_AT_ONCE = 100
 
 
@@ -22,10 +25,13 @@ class Expiry:
         self._environment = environment
         self._clock = clock
         self._grace = grace
-        self._events = EventWriter(environment)
+        self._ending = Ending(environment, EventWriter(environment))
 
     def expire(self, connection: Connection, taxpayer_id: str | None = None) -> list[Answer]:
-        """End the ranges of one taxpayer, or of all, that the year rule ends; their unused numbers end with them."""
+        """End the ranges of one taxpayer, or of all, that the year rule ends; their unused numbers end with them.
+
+        So many at a time: where nothing is told, nothing is left.
+        """
         now = self._clock.now()
         due = active_ranges_before(
             connection,
@@ -34,30 +40,16 @@ class Expiry:
             taxpayer_id=taxpayer_id,
             most=_MOST_AT_ONCE,
         )
-        lock_stocks(connection, self._environment, {held.key for held in due})
+        keys = {held.key for held in due}
+        lock_stocks(connection, self._environment, keys)
         answers: list[Answer] = []
-        for held in due:
-            fact = (held.key.taxpayer_id, str(held.range_id))
-            unused = end_range(
-                connection,
-                self._environment,
-                held,
-                "expired",
-                now=now,
-                message=f"end of {held.key.year}",
-                event_id=self._events.fact_id(Topic.RANGE_EXPIRED, fact),
-            )
-            if unused is None:
-                continue
-            event = self._events.range_ended(
-                Topic.RANGE_EXPIRED,
-                held.key.taxpayer_id,
-                held.as_granted(),
-                unused=unused,
-                reason=Reason.YEAR_ENDED,
-                now=now,
-            )
-            answers.append(Answer(event))
+        for year in sorted({key.year for key in keys}):
+            end = End(RangeStatus.EXPIRED, Reason.YEAR_ENDED, f"end of {year}")
+            answers += self._ending.end(connection, [held for held in due if held.key.year == year], end, now)
+        for key in sorted(keys):
+            # Nothing is claimed for an old year: only who still waits for its stock must see that it ran out.
+            if count_waiting(connection, self._environment, key):
+                answers += self._ending.lower(connection, key, now)
         return answers
 
 

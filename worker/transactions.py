@@ -22,10 +22,10 @@ class Transactions:
     #: Raises where the database is not the one to issue from.
     fence: Callable[[Connection], None] = refuse_another_database
 
-    def run(self, work: Callable[[Connection], list[Answer]]) -> None:
+    def run(self, work: Callable[[Connection], list[Answer]]) -> int:
         """Do the work and store its answers in one transaction, then publish them.
 
-        Returns when both are committed; what could not be published by then is in the outbox.
+        Returns when both are committed; what could not be published by then is in the outbox. Gives how many it told.
         Raises `AnotherDatabaseError`, and does nothing, in a database that was restored.
         """
         with self.engine.begin() as connection:
@@ -33,3 +33,4 @@ class Transactions:
             answers = work(connection)
             stored = add_messages(connection, pack(answers), now=self.clock.now())
         self.relay.publish(stored)
+        return len(answers)

@@ -24,6 +24,7 @@ _SAY_IT_THEMSELVES = (
     ("worker.leqi.simulator_journal", "StateError"),
     ("worker.leqi.identity", "KeyFileError"),
     ("worker.pausing", "PausingRefusedError"),
+    ("worker.retiring", "RetiringRefusedError"),
     ("worker.releasing", "ReleaseRefusedError"),
     ("worker.running", "StartRefusedError"),
     ("worker.demo.stage", "DemoError"),

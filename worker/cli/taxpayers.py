@@ -12,6 +12,7 @@ from worker.cli.database import ready_engine
 from worker.cli.filters import checked_taxpayer
 from worker.cli.hand import checked_reason
 from worker.cli.output import say
+from worker.cli.retire import retire_ranges
 from worker.clock import Clock
 from worker.composition import claim_terms, direct_unit_id
 from worker.leqi.identity import new_business_serial
@@ -26,7 +27,7 @@ _Reason = Annotated[str, typer.Option(help="Why; kept, and shown by the log.")]
 
 @taxpayers.callback()
 def _taxpayers() -> None:
-    """Pause and resume a taxpayer."""
+    """Pause and resume a taxpayer; retire its ranges after a move."""
 
 
 @taxpayers.command("pause")
@@ -51,6 +52,9 @@ def _resume(taxpayer: _Taxpayer, reason: _Reason) -> None:
         answers = _pausing(settings).resume(connection, taxpayer_id, because)
         add_messages(connection, pack(answers), now=Clock(settings.clock).now())
     say(f"{taxpayer_id} is resumed; a worker will publish what was waited for")
+
+
+taxpayers.command("retire-ranges")(retire_ranges)
 
 
 def _pausing(settings: Settings) -> Pausing:

@@ -128,13 +128,15 @@ def automatic_quantity(
     years: tuple[int, ...],
     now: datetime,
     year_ends: datetime,
+    opening: bool = False,
 ) -> int | None:
     """How many numbers to claim for the stock now; None for none (the stock is locked, no claim of it is open).
 
     By the channel's fixed quantity, or by demand; cut to what the stock's year can still use, which ends at
     `year_ends`, and never below a floor while the stock is empty.
+    A stock that never had a number is claimed for when its year is being opened, before anybody asks.
     """
-    if channel is None or not _may_claim(stock, channel, years, now):
+    if channel is None or not _may_claim(stock, channel, years, now, opening=opening):
         return None
     wanted = _by_demand(stock, channel, hunger, terms) if channel.claim_sizing == "demand" else channel.claim_quantity
     lacking = lacks_of_the_year(hunger, now=now, year_ends=year_ends)
@@ -169,11 +171,20 @@ def lacks_of_the_year(hunger: Hunger, *, now: datetime, year_ends: datetime) -> 
     return ceil(needed * _YEAR_END_MARGIN) + hunger.waiting - hunger.remaining
 
 
-def _may_claim(stock: Stock, channel: OrganizationChannel, years: tuple[int, ...], now: datetime) -> bool:
+def _may_claim(
+    stock: Stock,
+    channel: OrganizationChannel,
+    years: tuple[int, ...],
+    now: datetime,
+    *,
+    opening: bool,
+) -> bool:
     if not channel.automatic_claims or stock.paused or stock.key.year not in years:
         return False
     if stock.claim_not_before is not None and stock.claim_not_before > now:
         return False
+    if opening and stock.level == "new":
+        return True
     return stock.level in {"low", "exhausted"}
 
 
