@@ -172,6 +172,9 @@ class Ledger:
             "status": "assigned" if assigned else "available",
             "issue_date": TODAY.replace(year=year) if assigned else None,
             "assigned_at": NOW if assigned else None,
+            "changed_at": NOW,
+            "changed_by": "/tests message",
+            "event_id": uuid4(),
         }
         self._put(
             numbers,

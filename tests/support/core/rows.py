@@ -1,6 +1,6 @@
 """Rows that the database accepts: one of each table, and a second beside it."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -73,7 +73,46 @@ FIRST: dict[str, dict[str, Any]] = {
         "issue_request_id": "I1",
         "issue_date": DAY,
         "assigned_at": NOW,
+        "changed_at": NOW,
+        "changed_by": "/tests message",
+        "event_id": UUID(int=11),
     },
+    "number_history": {
+        **_OWNER,
+        "prefix": 264470,
+        "sequence": 1,
+        "step": 1,
+        "status": "available",
+        "changed_at": NOW,
+        "changed_by": "/tests message",
+        "event_id": UUID(int=12),
+    },
+    "answered_messages": {**_OWNER, "issue_request_id": "I1", "message": "/tests message"},
+    "number_bindings": {
+        **_OWNER,
+        "binding_id": "B1",
+        "organization": "A",
+        "prefix": 264470,
+        "sequence": 1,
+        "issue_request_id": "I1",
+        "action": "bind",
+        "event_id": UUID(int=13),
+        "answered_at": NOW,
+    },
+    "invoice_outcomes": {
+        **_OWNER,
+        "outcome_id": "O1",
+        "organization": "A",
+        "issue_request_id": "I1",
+        "prefix": 264470,
+        "sequence": 1,
+        "outcome": "unknown",
+        "reuse": True,
+        "became": "held",
+        "event_id": UUID(int=14),
+        "answered_at": NOW,
+    },
+    "usage": {**_OWNER, "channel_mode": "self-use", "hour": NOW, "taken": 1},
     "direct_units": {"environment": "sandbox", "direct_unit_id": "DU1"},
     "refreshes": {**_OWNER, "refresh_id": "F1", "answered_at": NOW, "data": {}},
     "outbox": {
@@ -84,7 +123,7 @@ FIRST: dict[str, dict[str, Any]] = {
         "body": b"{}",
         "publish_after": NOW,
     },
-    "deployment": {"environment": "sandbox", "recorded_at": NOW},
+    "deployment": {"environment": "sandbox", "recorded_at": NOW, "identity": "1 1"},
 }
 
 #: What a second row has other than the first; the deployment has only one.
@@ -108,6 +147,11 @@ _OTHER: dict[str, dict[str, Any]] = {
         "issue_date": None,
         "assigned_at": None,
     },
+    "number_history": {"step": 2},
+    "answered_messages": {"message": "/tests another message"},
+    "number_bindings": {"binding_id": "B2"},
+    "invoice_outcomes": {"outcome_id": "O2"},
+    "usage": {"hour": NOW + timedelta(hours=1)},
     "direct_units": {"direct_unit_id": "DU2"},
     "refreshes": {"refresh_id": "F2"},
     "outbox": {},

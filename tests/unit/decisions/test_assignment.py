@@ -1,53 +1,30 @@
 """The decision which request gets which number: never two for one, never one twice, in the order of arrival."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
-from uuid import NAMESPACE_OID, UUID, uuid5
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.records import KnownRequest, OpenRange, RequestKey, Stock, StockKey
+from db.records import KnownRequest, StockKey
 from schemas.reasons import Reason
-from worker.decisions.assignment import Asked, Assigned, Decisions, decide
+from tests.support.core.deciding import NOW, STOCK, TAXPAYERS, TODAY, asked, decided, known, shelf
+from worker.decisions.assignment import Asked, Assigned, Decisions, Known, decide
 from worker.decisions.shelf import Shelf
 
-TODAY = date(2026, 11, 23)
-TAXPAYERS = ("91350100M000100Y43", "91110000101623741K")
+NAMED = "26447000000000000500"
 
 
-STOCK = StockKey(TAXPAYERS[0], "self-use", 2026)
-
-
-def shelf(quantity: int, key: StockKey = STOCK, level: str = "ok") -> Shelf:
-    """Give a shelf with one range of so many numbers, or with none."""
-    ranges = [OpenRange(uuid5(NAMESPACE_OID, str(key)), 264470, 1, quantity, 1)] if quantity else []
-    return Shelf(Stock(key, level, 1, None, None, None, 0), ranges)
-
-
-def asked(
-    name: str = "R1",
-    *,
-    position: int = 0,
-    taxpayer: str = TAXPAYERS[0],
-    day: date = TODAY,
-    organization: str = "A",
-    kind: str = "blue",
-    number: str | None = None,
-) -> Asked:
-    key = StockKey(taxpayer, "self-use", day.year)
-    return Asked(position, RequestKey(taxpayer, name), key, organization, day, kind, number)
-
-
-def known(name: str, status: str, *, kind: str = "blue", day: date = TODAY) -> KnownRequest:
-    held = (264470, 7, UUID(int=1), "automatic", None) if status == "assigned" else (None,) * 5
-    return KnownRequest(RequestKey(TAXPAYERS[0], name), "A", day, kind, status, *held)
-
-
-def decided(*requests: Asked, stock: int = 10, before: KnownRequest | None = None, today: date = TODAY) -> Decisions:
-    """Decide with so many numbers in each stock that the requests name."""
-    shelves = {each.stock_key: shelf(stock, each.stock_key) for each in requests}
-    return decide(requests, {} if before is None else {before.key: before}, shelves, today)
+def crossings(decisions: Decisions, shelves: Mapping[StockKey, Shelf]) -> dict[StockKey, tuple[str, str]]:
+    """Give the levels that the touched stocks came down to, with who was the last to touch them."""
+    return {
+        key: (crossing, organization)
+        for key, organization in decisions.touched.items()
+        if (crossing := shelves[key].crossing) is not None
+    }
 
 
 def test_each_request_gets_the_next_number() -> None:
@@ -111,23 +88,47 @@ def test_a_named_number_is_refused_and_does_not_take_the_key() -> None:
 
 
 def test_the_last_number_exhausts_the_stock_for_who_took_it() -> None:
-    decisions = decided(asked("R1"), asked("R2", organization="B"), stock=2)
+    shelves = {STOCK: shelf(2)}
 
-    assert decisions.exhausted == {asked().stock_key: "B"}
+    decisions = decide([asked("R1"), asked("R2", organization="B")], Known({}), shelves, TODAY)
+
+    assert crossings(decisions, shelves) == {STOCK: ("exhausted", "B")}
+
+
+def test_a_stock_that_never_had_any_is_exhausted_by_who_waits_for_it() -> None:
+    shelves = {STOCK: shelf(0, level="new")}
+
+    decisions = decide([asked("R1", organization="B")], Known({}), shelves, TODAY)
+
+    assert crossings(decisions, shelves) == {STOCK: ("exhausted", "B")}
 
 
 def test_a_stock_that_is_exhausted_already_is_not_exhausted_again() -> None:
-    empty = shelf(0, level="exhausted")
+    shelves = {STOCK: shelf(0, level="exhausted")}
 
-    decisions = decide([asked("R1")], {}, {asked().stock_key: empty}, TODAY)
+    decisions = decide([asked("R1")], Known({}), shelves, TODAY)
 
-    assert (decisions.exhausted, len(decisions.waiting)) == ({}, 1)
+    assert (crossings(decisions, shelves), len(decisions.waiting)) == ({}, 1)
+
+
+def test_a_stock_is_low_for_who_took_it_there() -> None:
+    shelves = {STOCK: shelf(4, low_at=2)}
+
+    decisions = decide([asked("R1"), asked("R2", organization="B")], Known({}), shelves, TODAY)
+
+    assert crossings(decisions, shelves) == {STOCK: ("low", "B")}
 
 
 def test_a_refusal_exhausts_nothing() -> None:
-    decisions = decided(asked("R1", day=date(2025, 12, 31)), asked("R2", number="26447000000000000001"), stock=0)
+    decisions = decided(asked("R1", day=date(2025, 12, 31)), asked("R2", number=NAMED), stock=0)
 
-    assert decisions.exhausted == {}
+    assert (len(decisions.refused), decisions.touched) == (2, {})
+
+
+def test_a_repetition_exhausts_nothing() -> None:
+    decisions = decided(asked("R1"), before=known("R1", "assigned"), stock=0)
+
+    assert (len(decisions.repeated), decisions.touched) == (1, {})
 
 
 def test_without_stock_the_date_decides_on_both_sides_of_new_year() -> None:
@@ -227,10 +228,11 @@ def test_whatever_comes_a_number_has_the_year_of_its_requests_date(requests: lis
 @given(REQUESTS, st.integers(0, 12))
 def test_whatever_comes_only_an_empty_stock_is_exhausted(requests: list[Asked], stock: int) -> None:
     shelves = {each.stock_key: shelf(stock, each.stock_key) for each in requests}
-    decisions = decide(requests, {}, shelves, TODAY)
+    decisions = decide(requests, Known({}), shelves, TODAY)
 
     touched = {each.asked.stock_key for each in decisions.assigned} | {each.stock_key for each in decisions.waiting}
-    assert set(decisions.exhausted) == {key for key in touched if shelves[key].remaining == 0}
+    assert set(decisions.touched) == touched
+    assert set(crossings(decisions, shelves)) == {key for key in touched if shelves[key].remaining == 0}
 
 
 @given(REQUESTS, st.integers(0, 12), st.integers(0, 40))
@@ -238,10 +240,10 @@ def test_a_batch_cut_in_two_decides_as_the_whole(requests: list[Asked], stock: i
     whole = decided(*requests, stock=stock)
     shelves = {each.stock_key: shelf(stock, each.stock_key) for each in requests}
 
-    first = decide(requests[:cut], {}, shelves, TODAY)
+    first = decide(requests[:cut], Known({}), shelves, TODAY)
     remembered = {each.asked.key: _stored(each) for each in first.assigned}
     remembered |= {each.key: _waits(each) for each in first.waiting}
-    second = decide(requests[cut:], remembered, shelves, TODAY)
+    second = decide(requests[cut:], Known(remembered), shelves, TODAY)
 
     assert first.assigned + second.assigned == whole.assigned
     assert first.waiting + second.waiting == whole.waiting
@@ -249,19 +251,32 @@ def test_a_batch_cut_in_two_decides_as_the_whole(requests: list[Asked], stock: i
 
 
 def _stored(each: Assigned) -> KnownRequest:
-    held = (each.taken.prefix, each.taken.sequence, each.taken.range_id, "automatic", None)
-    asked_for = each.asked
-    return KnownRequest(
-        asked_for.key,
-        asked_for.organization,
-        asked_for.issue_date,
-        asked_for.kind,
-        "assigned",
-        *held,
+    return replace(
+        _waits(each.asked),
+        status="assigned",
+        prefix=each.taken.prefix,
+        sequence=each.taken.sequence,
+        range_id=each.taken.range_id,
+        claim_mode=each.taken.claim_mode,
+        assigned_at=NOW,
+        event_id=UUID(int=2),
     )
 
 
 def _waits(each: Asked) -> KnownRequest:
     return KnownRequest(
-        each.key, each.organization, each.issue_date, each.kind, "waiting", None, None, None, None, None
+        each.key,
+        each.organization,
+        each.issue_date,
+        each.kind,
+        each.number,
+        "waiting",
+        closed_because=None,
+        prefix=None,
+        sequence=None,
+        range_id=None,
+        claim_mode=None,
+        assigned_at=None,
+        event_id=None,
+        message=each.message,
     )

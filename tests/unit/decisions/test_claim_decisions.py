@@ -1,15 +1,19 @@
 """When claims are made, replayed and followed by new ones (rules 8 and 9)."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.records import OrganizationChannel, Stock, StockKey
+from db.records import OrganizationChannel, Stock, Use
+from tests.support.core.claimants import CHANNEL, NOW, STOCK, YEAR_ENDS
 from worker.decisions.claims import (
     LONG_WAIT,
+    REFILL_SECONDS,
+    ClaimTerms,
+    Hunger,
     automatic_quantity,
     claimable_years,
     is_unresolved,
@@ -17,20 +21,21 @@ from worker.decisions.claims import (
     replay_wait,
 )
 
-NOW = datetime(2026, 11, 23, 2, tzinfo=UTC)
-STOCK = Stock(StockKey("91350100M000100Y43", "self-use", 2026), "exhausted", 1, "A", None, None, 0)
-CHANNEL = OrganizationChannel(
-    "A",
-    "91350100M000100Y43",
-    "self-use",
-    "UU1",
-    automatic_claims=True,
-    claim_quantity=1000,
-)
 
-
-def quantity(stock: Stock = STOCK, channel: OrganizationChannel | None = CHANNEL) -> int | None:
-    return automatic_quantity(stock, channel, years=(2026,), now=NOW)
+def quantity(
+    stock: Stock = STOCK, channel: OrganizationChannel | None = CHANNEL, *, opening: bool = False
+) -> int | None:
+    """Say what is claimed for a stock of whose use nothing is known."""
+    return automatic_quantity(
+        stock,
+        channel,
+        Hunger(0, 1, Use(), REFILL_SECONDS),
+        terms=ClaimTerms(),
+        years=(2026,),
+        now=NOW,
+        year_ends=YEAR_ENDS,
+        opening=opening,
+    )
 
 
 def test_replays_come_after_1_2_4_up_to_60_seconds_and_then_after_10_minutes() -> None:
@@ -85,6 +90,20 @@ def test_without_such_a_day_only_the_present_year_is_claimed() -> None:
 
 def test_an_exhausted_stock_claims_what_its_policy_says() -> None:
     assert quantity() == 1000
+
+
+def test_a_low_stock_claims_what_its_policy_says() -> None:
+    assert quantity(replace(STOCK, level="low")) == 1000
+
+
+@pytest.mark.parametrize(("level", "claims"), [("new", 1000), ("ok", None), ("low", 1000), ("exhausted", 1000)])
+def test_a_year_is_opened_where_it_never_had_a_number(level: str, claims: int | None) -> None:
+    assert quantity(replace(STOCK, level=level), opening=True) == claims
+
+
+@pytest.mark.parametrize("level", ["new", "low", "exhausted"])
+def test_a_paused_stock_claims_nothing(level: str) -> None:
+    assert quantity(replace(STOCK, level=level, paused=True), opening=True) is None
 
 
 @pytest.mark.parametrize("level", ["new", "ok"])
