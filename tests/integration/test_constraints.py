@@ -28,6 +28,8 @@ class Case:
     before: tuple[tuple[str, dict[str, Any]], ...] = ()
     #: A narrower constraint that would speak first.
     without: str | None = None
+    #: A trigger that would speak first.
+    unguarded: str | None = None
 
     def __str__(self) -> str:
         """Name the case as its test."""
@@ -66,6 +68,9 @@ CASES = [
     Case("ck_stocks_exhausted_at", "exhausted at no time", "stocks", {"level": "exhausted"}),
     Case("ck_stocks_claim_at_most", "claims of none", "stocks", {"claim_at_most": 0}),
     Case("ck_stocks_claim_at_most", "claims of more than LeQi grants", "stocks", {"claim_at_most": 5001}),
+    Case("ck_stocks_paused", "paused since no time", "stocks", {"paused": True, "paused_because": "a move"}),
+    Case("ck_stocks_paused", "paused for no reason", "stocks", {"paused": True, "paused_at": NOW}),
+    Case("ck_stocks_paused", "at work and paused since", "stocks", {"paused_at": NOW, "paused_because": "a move"}),
     Case("pk_claims", "a claim id twice", "claims", {"claim_id": "C1"}),
     Case("uq_claims_business_serial", "a serial twice", "claims", {"business_serial": "S1"}),
     Case(
@@ -181,17 +186,100 @@ CASES = [
         "issue_requests",
         {"queue_position": 1, "waiting_since": NOW},
     ),
+    Case(
+        "ck_issue_requests_waiting",
+        "waiting with no message to answer",
+        "issue_requests",
+        {"status": "waiting", "queue_position": 1, "waiting_since": NOW},
+    ),
+    Case("ck_issue_requests_closed", "closed for no reason", "issue_requests", {"status": "closed"}),
+    Case("ck_issue_requests_closed", "assigned and closed", "issue_requests", {"closed_because": "released"}),
+    *(
+        Case("ck_issue_requests_named_number", what, "issue_requests", {"named_number": named})
+        for what, named in [
+            ("19 digits", "2" * 19),
+            ("21 digits", "2" * 21),
+            ("a letter", "x" * 20),
+            ("a line after it", "2" * 20 + "\n"),
+        ]
+    ),
     Case("pk_numbers", "a number twice", "numbers", {"sequence": 1}),
     Case("fk_numbers_range", "a range that isn't there", "numbers", {"range_id": UUID(int=9)}),
     Case("fk_numbers_range", "a range of another extent", "numbers", {"range_last": 11}),
     Case("fk_numbers_issue_request", "a request that isn't there", "numbers", _ASSIGNED),
     Case("uq_numbers_issue_request", "two numbers of one request", "numbers", {**_ASSIGNED, "issue_request_id": "I1"}),
     Case("ck_numbers_in_range", "a number outside its range", "numbers", {"sequence": 11}),
-    Case("ck_numbers_status", "a status that isn't one", "numbers", {"status": "lost"}),
+    Case(
+        "ck_numbers_status",
+        "a status that isn't one",
+        "numbers",
+        {"status": "lost"},
+        unguarded="number_begins_available_or_assigned",
+    ),
+    Case("ck_numbers_bound", "available and bound to somebody", "numbers", {"bound_to": "I2"}),
+    Case(
+        "ck_numbers_bound",
+        "bound to nobody",
+        "numbers",
+        {"status": "bound"},
+        unguarded="number_begins_available_or_assigned",
+    ),
+    *(
+        Case(
+            "ck_numbers_assigned",
+            f"{status} for nobody",
+            "numbers",
+            {"status": status},
+            unguarded="number_begins_available_or_assigned",
+        )
+        for status in ("held", "used")
+    ),
+    *(
+        Case(
+            "ck_numbers_assigned",
+            f"{status} and somebody's",
+            "numbers",
+            {**_ASSIGNED, "status": status},
+            unguarded="number_begins_available_or_assigned",
+        )
+        for status in ("voided", "expired")
+    ),
+    Case(
+        "ck_numbers_assigned",
+        "bound and somebody's",
+        "numbers",
+        {**_ASSIGNED, "status": "bound", "bound_to": "I2"},
+        unguarded="number_begins_available_or_assigned",
+    ),
+    Case(
+        "uq_numbers_issue_request",
+        "bound to a request that holds a number",
+        "numbers",
+        {"status": "bound", "bound_to": "I1"},
+        unguarded="number_begins_available_or_assigned",
+    ),
     Case("ck_numbers_assigned", "assigned to nobody", "numbers", {"status": "assigned"}),
     Case("ck_numbers_assigned", "available and somebody's", "numbers", {**_ASSIGNED, "status": "available"}),
     Case("ck_numbers_assigned", "assigned for no date", "numbers", {**_ASSIGNED, "issue_date": None}),
     Case("ck_numbers_year", "an invoice of another year", "numbers", {**_ASSIGNED, "issue_date": date(2027, 1, 1)}),
+    Case("pk_number_history", "a step twice", "number_history", {"step": 1}),
+    Case("fk_number_history_number", "a number that isn't there", "number_history", {"sequence": 9}),
+    Case("pk_answered_messages", "a message twice", "answered_messages", {"message": "/tests message"}),
+    Case(
+        "fk_answered_messages_issue_request",
+        "a request that isn't there",
+        "answered_messages",
+        {"issue_request_id": "I9"},
+    ),
+    Case("pk_number_bindings", "a binding done twice", "number_bindings", {"binding_id": "B1"}),
+    Case("fk_number_bindings_number", "a number that isn't there", "number_bindings", {"sequence": 9}),
+    Case("ck_number_bindings_action", "an action that isn't one", "number_bindings", {"action": "lend"}),
+    Case("pk_invoice_outcomes", "an outcome done twice", "invoice_outcomes", {"outcome_id": "O1"}),
+    Case("fk_invoice_outcomes_number", "a number that isn't there", "invoice_outcomes", {"sequence": 9}),
+    Case("ck_invoice_outcomes_outcome", "an outcome that isn't one", "invoice_outcomes", {"outcome": "lost"}),
+    Case("ck_invoice_outcomes_became", "a state that no outcome leads to", "invoice_outcomes", {"became": "bound"}),
+    Case("pk_usage", "an hour twice", "usage", {"hour": NOW}),
+    Case("ck_usage_taken", "an hour in which none was taken", "usage", {"taken": 0}),
 ]
 NOT_NULL = [
     (name, column.name)
@@ -240,6 +328,8 @@ def test_a_constraint_refuses(connection: Connection, case: Case) -> None:
         connection.execute(insert(table(name)).values(second(name, **changes)))
     if case.without is not None:
         connection.execute(text(f"ALTER TABLE {case.table} DROP CONSTRAINT {case.without}"))
+    if case.unguarded is not None:
+        connection.execute(text(f"ALTER TABLE {case.table} DISABLE TRIGGER {case.unguarded}"))
 
     with pytest.raises(IntegrityError) as refusal:
         connection.execute(insert(table(case.table)).values(second(case.table, **case.changes)))
@@ -255,7 +345,7 @@ def test_the_row_that_a_case_changes_is_accepted_without_its_change(connection: 
 @pytest.mark.parametrize(("name", "column"), NOT_NULL, ids=str)
 def test_what_must_be_there_can_not_be_left_out(connection: Connection, name: str, column: str) -> None:
     with pytest.raises(IntegrityError) as refusal:
-        connection.execute(update(table(name)).values({column: null()}))
+        connection.execute(insert(table(name)).values({**second(name), column: null()}))
 
     assert sqlstate(refusal.value) == "23502"
 
@@ -288,6 +378,7 @@ def test_a_range_with_numbers_keeps_its_extent(connection: Connection) -> None:
 
 
 def test_a_request_with_a_number_is_not_removed(connection: Connection) -> None:
+    connection.execute(table("answered_messages").delete())
     with pytest.raises(IntegrityError) as refusal:
         connection.execute(table("issue_requests").delete())
 

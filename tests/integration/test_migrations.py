@@ -73,15 +73,42 @@ def test_migrations_build_exactly_what_the_models_say(new_engine: NewEngine, mig
     assert all(wanted.values())
 
 
-def test_the_catalog_sees_a_constraint_that_differs(migrated: Engine) -> None:
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        (
+            [
+                "ALTER TABLE outbox DROP CONSTRAINT ck_outbox_events",
+                "ALTER TABLE outbox ADD CONSTRAINT ck_outbox_events CHECK (events BETWEEN 1 AND 999)",
+            ],
+            "constraints",
+        ),
+        (
+            ["CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"],
+            "functions",
+        ),
+        (["ALTER TABLE numbers DISABLE TRIGGER number_is_never_removed"], "triggers"),
+        (
+            [
+                "DROP TRIGGER number_begins_available_or_assigned ON numbers",
+                (
+                    "CREATE TRIGGER number_begins_available_or_assigned BEFORE INSERT ON numbers"
+                    " FOR EACH ROW WHEN (NEW.step <> 1) EXECUTE FUNCTION refuse_change()"
+                ),
+            ],
+            "triggers",
+        ),
+    ],
+)
+def test_the_catalog_sees_what_differs(migrated: Engine, changes: list[str], kind: str) -> None:
     before = catalog(migrated)
     with migrated.begin() as connection:
-        connection.execute(text("ALTER TABLE outbox DROP CONSTRAINT ck_outbox_events"))
-        connection.execute(text("ALTER TABLE outbox ADD CONSTRAINT ck_outbox_events CHECK (events BETWEEN 1 AND 999)"))
+        for change in changes:
+            connection.execute(text(change))
 
     after = catalog(migrated)
 
-    assert [kind for kind in before if before[kind] != after[kind]] == ["constraints"]
+    assert [each for each in before if before[each] != after[each]] == [kind]
 
 
 def test_down_and_up_again_builds_the_same(migrated: Engine) -> None:
@@ -97,6 +124,8 @@ def test_down_and_up_again_builds_the_same(migrated: Engine) -> None:
         "constraints": [],
         "indexes": [],
         "sequences": [],
+        "functions": [],
+        "triggers": [],
     }
     assert catalog(migrated) == before
 

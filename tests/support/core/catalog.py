@@ -35,11 +35,19 @@ _QUERIES = {
         JOIN pg_class AS c ON c.oid = s.seqrelid
         WHERE c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE 'alembic%'
     """,
+    "functions": """
+        SELECT p.proname, pg_get_functiondef(p.oid)
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'public'::regnamespace
+    """,
+    "triggers": """
+        SELECT c.relname, t.tgname, pg_get_triggerdef(t.oid), t.tgenabled::text
+        FROM pg_trigger AS t
+        JOIN pg_class AS c ON c.oid = t.tgrelid
+        WHERE NOT t.tgisinternal
+    """,
     "others": """
-        SELECT 'trigger', tgname::text FROM pg_trigger WHERE NOT tgisinternal
-        UNION ALL SELECT 'extension', extname::text FROM pg_extension
-        UNION ALL SELECT 'function', p.proname::text
-        FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = 'public'
+        SELECT 'extension', extname::text FROM pg_extension
         UNION ALL SELECT 'type', t.typname::text
         FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
         WHERE n.nspname = 'public' AND t.typname NOT LIKE '%alembic\\_version'
@@ -48,7 +56,7 @@ _QUERIES = {
 
 
 def catalog(engine: Engine) -> dict[str, list[str]]:
-    """Read every table, column, constraint, index and sequence with all that makes it what it is."""
+    """Read every table, column, constraint, index, sequence, function and trigger with all that makes it what it is."""
     with engine.connect() as connection:
         return {
             kind: sorted(str(tuple(row)) for row in connection.execute(text(query))) for kind, query in _QUERIES.items()

@@ -1,0 +1,186 @@
+"""What the database's own triggers refuse: steps of a number that there are not, and any change of what is past."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import product
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from db.engine import constraint, open_engine
+from db.guards import TRANSITIONS
+from db.tables import number_history, numbers
+from tests.support.core.rows import DAY, NOW, put_first_rows, second, table
+from tests.support.postgres import PrivatePostgres
+
+#: The drawing, written out once more (docs/states.md).
+DRAWN = {
+    "available": {"bound", "assigned", "expired"},
+    "bound": {"available", "assigned", "expired"},
+    "assigned": {"held", "used", "available", "voided"},
+    "held": {"used", "available", "voided"},
+    "used": set(),
+    "voided": set(),
+    "expired": set(),
+}
+
+_NOBODYS = {"issue_request_id": None, "bound_to": None, "issue_date": None, "assigned_at": None}
+_BOUND = {**_NOBODYS, "bound_to": "I2"}
+_HELD_BY_ONE = {**_NOBODYS, "issue_request_id": "I2", "issue_date": DAY, "assigned_at": NOW}
+#: What each state says of whose the number is.
+WHOSE: dict[str, dict[str, Any]] = {
+    "available": _NOBODYS,
+    "bound": _BOUND,
+    "assigned": _HELD_BY_ONE,
+    "held": _HELD_BY_ONE,
+    "used": _HELD_BY_ONE,
+    "voided": _NOBODYS,
+    "expired": _NOBODYS,
+}
+
+IS_SECOND = numbers.c.sequence == 2
+
+
+@pytest.fixture(scope="module")
+def engine(postgres: PrivatePostgres) -> Iterator[Engine]:
+    url = postgres.new_migrated_database()
+    made = open_engine(url, application="fuma-test-guards")
+    yield made
+    made.dispose()
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """A transaction with a row in every table and a request without a number, which is rolled back."""
+    with engine.connect() as made, made.begin() as transaction:
+        put_first_rows(made)
+        made.execute(insert(table("issue_requests")).values(second("issue_requests")))
+        yield made
+        transaction.rollback()
+
+
+def put_number(connection: Connection, status: str) -> None:
+    """Put in the second number, in any state, as if it had come there by its steps."""
+    connection.execute(text("ALTER TABLE numbers DISABLE TRIGGER number_begins_available_or_assigned"))
+    connection.execute(insert(numbers).values(second("numbers", status=status, step=5, **WHOSE[status])))
+    connection.execute(text("ALTER TABLE numbers ENABLE TRIGGER number_begins_available_or_assigned"))
+
+
+def step_to(connection: Connection, status: str, **changes: object) -> None:
+    values = {"status": status, "step": 6, **WHOSE[status], **changes}
+    connection.execute(update(numbers).where(IS_SECOND).values(values))
+
+
+def test_the_guards_know_the_drawing() -> None:
+    assert set(TRANSITIONS) == {(before, after) for before, others in DRAWN.items() for after in others}
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(DRAWN, DRAWN)), ids=str)
+def test_a_number_goes_only_by_a_step_of_the_drawing(connection: Connection, before: str, after: str) -> None:
+    put_number(connection, before)
+
+    if after in DRAWN[before]:
+        step_to(connection, after)
+        assert connection.execute(select(numbers.c.status).where(IS_SECOND)).scalar_one() == after
+    else:
+        with pytest.raises(IntegrityError) as refusal:
+            step_to(connection, after)
+        assert constraint(refusal.value) == "number_transition"
+
+
+@pytest.mark.parametrize("step", [4, 5, 7])
+def test_no_step_is_left_out_or_counted_twice(connection: Connection, step: int) -> None:
+    put_number(connection, "assigned")
+
+    with pytest.raises(IntegrityError) as refusal:
+        step_to(connection, "used", step=step)
+
+    assert constraint(refusal.value) == "number_transition"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"taxpayer_id": "91110000101623741K"},
+        {"environment": "production"},
+        {"prefix": 264471},
+        {"sequence": 3},
+        {"range_id": UUID(int=2)},
+        {"range_first": 2},
+        {"range_last": 9},
+    ],
+    ids=str,
+)
+def test_a_number_stays_the_number_that_it_is(connection: Connection, changes: dict[str, Any]) -> None:
+    put_number(connection, "assigned")
+
+    with pytest.raises(IntegrityError) as refusal:
+        step_to(connection, "used", **changes)
+
+    assert constraint(refusal.value) == "number_transition"
+
+
+def test_the_state_before_is_kept_whole(connection: Connection) -> None:
+    put_number(connection, "assigned")
+    before = connection.execute(select(numbers).where(IS_SECOND)).mappings().one()
+
+    later = {"changed_at": NOW + timedelta(hours=1), "changed_by": "/tests outcome", "event_id": UUID(int=99)}
+    step_to(connection, "available", requested_by="somebody", **later)
+
+    [kept] = connection.execute(select(number_history).where(number_history.c.sequence == 2)).mappings()
+    assert dict(kept) == {name: before[name] for name in kept}
+    # All of a number but where its range lies, which never changes.
+    assert set(before) - set(kept) == {"range_id", "range_first", "range_last"}
+
+
+@pytest.mark.parametrize("status", sorted(set(DRAWN) - {"available", "assigned"}))
+def test_a_number_begins_available_or_assigned(connection: Connection, status: str) -> None:
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(insert(numbers).values(second("numbers", status=status, **WHOSE[status])))
+
+    assert constraint(refusal.value) == "number_begins_available_or_assigned"
+
+
+@pytest.mark.parametrize("status", ["available", "assigned"])
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_number_begins_with_its_first_step(connection: Connection, status: str, step: int) -> None:
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(insert(numbers).values(second("numbers", status=status, step=step, **WHOSE[status])))
+
+    assert constraint(refusal.value) == "number_begins_available_or_assigned"
+
+
+def test_no_number_is_removed(connection: Connection) -> None:
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(numbers.delete())
+
+    assert constraint(refusal.value) == "number_is_never_removed"
+
+
+def test_history_is_not_changed(connection: Connection) -> None:
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(update(number_history).values(changed_by="nobody"))
+
+    assert constraint(refusal.value) == "history_is_append_only"
+
+
+def test_history_is_not_removed(connection: Connection) -> None:
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(number_history.delete())
+
+    assert constraint(refusal.value) == "history_is_append_only"
+
+
+def test_every_trigger_is_tested_here(connection: Connection) -> None:
+    triggers = connection.execute(text("SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal")).scalars()
+
+    assert set(triggers) == {
+        "number_changes_by_steps",
+        "number_begins_available_or_assigned",
+        "number_is_never_removed",
+        "history_is_append_only",
+    }
