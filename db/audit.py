@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from db.invariants import INVARIANTS, Invariant
+from db.invariants import INVARIANTS
+from db.number_invariants import Invariant
 
 #: How many offenders of one invariant are named.
 MOST_NAMED = 20

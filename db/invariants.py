@@ -7,7 +7,7 @@ came in past it, the statement still sees it.
 
 # ruff: noqa: S608 -- every part of these statements is a constant of this file
 
-from dataclasses import dataclass
+from db.number_invariants import NUMBER_INVARIANTS, Invariant
 
 #: Numbers and range ends as 20 digits.
 _NUMBER = "lpad(n.prefix::text, 6, '0') || lpad(n.sequence::text, 14, '0')"
@@ -40,20 +40,8 @@ _QUEUES = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Invariant:
-    """A rule with the statement that judges rows by it."""
-
-    name: str
-    #: The rule in words, as an operator reads it.
-    says: str
-    #: May use `:overdue_before` and `:leased_until`, the instants between which something that goes on is due.
-    judges: str
-    #: Counts what was checked, where that is more than the rows still there.
-    counts: str | None = None
-
-
 INVARIANTS: tuple[Invariant, ...] = (
+    *NUMBER_INVARIANTS,
     Invariant(
         "one-environment",
         "every row belongs to the environment that the database serves",
@@ -141,12 +129,13 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant(
         "request-has-one-number",
-        "an issue request holds at most one number",
+        "an issue request holds at most one number, or is bound to it",
         """
-        SELECT n.taxpayer_id || ' ' || n.issue_request_id AS offender, n.times > 1 AS broken
+        SELECT n.taxpayer_id || ' ' || n.holder AS offender, n.times > 1 AS broken
         FROM (
-            SELECT taxpayer_id, issue_request_id, count(*) AS times FROM numbers
-            WHERE issue_request_id IS NOT NULL GROUP BY taxpayer_id, environment, issue_request_id
+            SELECT taxpayer_id, coalesce(issue_request_id, bound_to) AS holder, count(*) AS times FROM numbers
+            WHERE issue_request_id IS NOT NULL OR bound_to IS NOT NULL
+            GROUP BY taxpayer_id, environment, coalesce(issue_request_id, bound_to)
         ) AS n
         """,
     ),
@@ -172,19 +161,7 @@ INVARIANTS: tuple[Invariant, ...] = (
         FROM numbers AS n
         LEFT JOIN issue_requests AS q USING (taxpayer_id, environment, issue_request_id)
         LEFT JOIN ranges AS r USING (taxpayer_id, environment, range_id)
-        WHERE n.status = 'assigned'
-        """,
-    ),
-    Invariant(
-        "number-is-assigned-or-free",
-        "a number that is assigned names its request and its time, any other names none",
-        f"""
-        SELECT {_NUMBER} AS offender,
-               (CASE WHEN n.status = 'assigned' THEN num_nonnulls(n.issue_request_id, n.issue_date, n.assigned_at) = 3
-                     WHEN n.status IN ('available', 'expired')
-                     THEN num_nonnulls(n.issue_request_id, n.issue_date, n.assigned_at) = 0
-                     ELSE false END) IS NOT TRUE AS broken
-        FROM numbers AS n
+        WHERE n.status IN ('assigned', 'held', 'used')
         """,
     ),
     Invariant(
@@ -196,17 +173,7 @@ INVARIANTS: tuple[Invariant, ...] = (
                OR (r.status = 'quarantined' AND n.assigned_at > coalesce(r.closed_at, r.created_at)) AS broken
         FROM numbers AS n
         JOIN ranges AS r USING (taxpayer_id, environment, range_id)
-        WHERE n.status = 'assigned'
-        """,
-    ),
-    Invariant(
-        "manual-numbers-wait-for-a-hand",
-        "issuing took no number of a manual range by itself",
-        f"""
-        SELECT {_NUMBER} AS offender, n.status = 'assigned' AS broken
-        FROM numbers AS n
-        JOIN ranges AS r USING (taxpayer_id, environment, range_id)
-        WHERE r.claim_mode = 'manual'
+        WHERE n.status IN ('assigned', 'held', 'used')
         """,
     ),
     Invariant(

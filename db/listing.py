@@ -24,9 +24,10 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union_all,
 )
 
-from db.tables import claims, issue_requests, numbers, organizations, ranges
+from db.tables import claims, issue_requests, number_history, numbers, organizations, ranges
 
 #: How many rows are fetched at a time.
 _PAGE = 1000
@@ -169,6 +170,55 @@ def list_numbers(connection: Connection, filters: Filters) -> Iterator[Mapping[s
             "claim_mode": lambda value: ranges.c.claim_mode == value,
             "number": lambda value: and_(numbers.c.prefix == value[0], numbers.c.sequence == value[1]),
             "range_id": lambda value: numbers.c.range_id == value,
+        },
+    )
+
+
+def list_history(connection: Connection, filters: Filters) -> Iterator[Mapping[str, object]]:
+    """List the changes of one number, the first to the last: when, from which state to which, by what, who asked.
+
+    A change that took the number from a request names that request.
+    Nothing for a number that was never assigned nor split off a manual range.
+    """
+    columns = (
+        "taxpayer_id",
+        "environment",
+        "prefix",
+        "sequence",
+        "step",
+        "status",
+        "issue_request_id",
+        "bound_to",
+        "changed_at",
+        "changed_by",
+        "requested_by",
+        "event_id",
+    )
+    states = union_all(
+        select(*(number_history.c[name] for name in columns)),
+        select(*(numbers.c[name] for name in columns)),
+    ).subquery()
+    of_one = (states.c.taxpayer_id, states.c.environment, states.c.prefix, states.c.sequence)
+    holder = func.coalesce(states.c.issue_request_id, states.c.bound_to)
+    return _rows(
+        connection,
+        select(
+            _digits(states.c.prefix, states.c.sequence).label("invoice_number"),
+            states.c.changed_at.label("at"),
+            func.lag(states.c.status).over(partition_by=of_one, order_by=states.c.step).label("from"),
+            states.c.status.label("to"),
+            states.c.changed_by.label("message"),
+            states.c.requested_by,
+            func.coalesce(holder, func.lag(holder).over(partition_by=of_one, order_by=states.c.step)).label(
+                "issue_request_id"
+            ),
+            states.c.event_id,
+        ).order_by(states.c.taxpayer_id, states.c.step),
+        filters,
+        {
+            "environment": lambda value: states.c.environment == value,
+            "taxpayer_id": lambda value: states.c.taxpayer_id == value,
+            "number": lambda value: and_(states.c.prefix == value[0], states.c.sequence == value[1]),
         },
     )
 

@@ -17,7 +17,7 @@ from db.tables import deployment, metadata
 from tests.support.ledger import NOW, OTHER_TAXPAYER, TAXPAYER, Ledger
 from tests.support.postgres import PrivatePostgres
 
-#: Takes away every constraint and unique index, so that nothing but the audit is left to see an offence.
+#: Takes away every constraint, unique index and trigger, so that nothing but the audit is left to see an offence.
 _DROP_CONSTRAINTS = text("""
     DO $$
     DECLARE
@@ -35,6 +35,9 @@ _DROP_CONSTRAINTS = text("""
             WHERE indisunique AND owner.relnamespace = 'public'::regnamespace
         LOOP
             EXECUTE format('DROP INDEX %s', found.name);
+        END LOOP;
+        FOR found IN SELECT tgrelid::regclass AS owner, tgname FROM pg_trigger WHERE NOT tgisinternal LOOP
+            EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.owner);
         END LOOP;
     END $$
 """)
@@ -68,7 +71,7 @@ def lawless(lawless_database: Engine) -> Engine:
     with lawless_database.begin() as connection:
         for table in metadata.sorted_tables:
             connection.execute(text(f"TRUNCATE {table.name} RESTART IDENTITY"))
-        connection.execute(insert(deployment).values(environment="sandbox", recorded_at=NOW))
+        connection.execute(insert(deployment).values(environment="sandbox", recorded_at=NOW, identity="the first"))
         _fill(Ledger(connection))
     return lawless_database
 
@@ -81,18 +84,23 @@ def _fill(ledger: Ledger) -> None:
     ledger.stock()
     ledger.stock(OTHER_TAXPAYER, level="exhausted")
     ledger.claim("automatic-1")
-    ledger.claim("manual-1", claim_mode="manual", organization="A", quantity=2)
+    ledger.claim("manual-1", claim_mode="manual", organization="A", quantity=3)
     ledger.claim("refused-1", status="refused")
     ledger.claim("bad-1", status="quarantined")
     ledger.claim("open-1", status="open", taxpayer_id=OTHER_TAXPAYER)
-    automatic = ledger.range(100, taken=2, claim_id="automatic-1")
-    manual = ledger.range(500, taken=2, quantity=2, claim_id="manual-1", claim_mode="manual")
+    automatic = ledger.range(100, taken=3, claim_id="automatic-1")
+    manual = ledger.range(500, taken=3, quantity=3, claim_id="manual-1", claim_mode="manual")
     ledger.range(550, claim_id="bad-1", status="quarantined", closed_at=NOW)
     ledger.range(600, status="foreign", listed_serial="theirs", listed_unused=100)
     for place, name in enumerate(("R1", "R2")):
         ledger.request(name, "A")
         ledger.number(automatic, 100, 100 + place, name)
-        ledger.number(manual, 500, 500 + place, quantity=2)
+        ledger.number(manual, 500, 500 + place, quantity=3)
+    ledger.request("R3", "A")
+    ledger.number(automatic, 100, 102, "R3")
+    ledger.use(102, "R3")
+    ledger.number(manual, 500, 502, quantity=3)
+    ledger.bind(502, "R9")
     ledger.request("W1", "B", status="waiting", taxpayer_id=OTHER_TAXPAYER)
     ledger.request("C1", "A", status="closed")
     ledger.message()
@@ -144,7 +152,7 @@ _OFFENCES = (
     Offence("prefix-matches-the-stock", f"UPDATE ranges SET channel_mode = 'joint' {_OF_AUTOMATIC}", TAXPAYER),
     Offence("cursor-stands-in-its-range", f"UPDATE ranges SET next_sequence = 201 {_OF_AUTOMATIC}", TAXPAYER),
     Offence("cursor-stands-in-its-range", f"UPDATE ranges SET status = 'used-up' {_OF_AUTOMATIC}", TAXPAYER),
-    Offence("cursor-equals-numbers-taken", f"UPDATE ranges SET next_sequence = 103 {_OF_AUTOMATIC}", TAXPAYER),
+    Offence("cursor-equals-numbers-taken", f"UPDATE ranges SET next_sequence = 104 {_OF_AUTOMATIC}", TAXPAYER),
     Offence("cursor-equals-numbers-taken", f"UPDATE ranges SET next_sequence = 100 {_OF_AUTOMATIC}", TAXPAYER),
     Offence("cursor-equals-numbers-taken", "DELETE FROM numbers WHERE issue_request_id = 'R1'", TAXPAYER),
     Offence("cursor-equals-numbers-taken", "UPDATE numbers SET sequence = 150 WHERE issue_request_id = 'R2'", TAXPAYER),
@@ -192,12 +200,77 @@ _OFFENCES = (
         "00000000000100",
     ),
     Offence(
-        "number-is-assigned-or-free",
+        "number-fits-its-state",
         "UPDATE numbers SET assigned_at = NULL WHERE issue_request_id = 'R1'",
         "00000000000100",
     ),
     Offence(
-        "number-is-assigned-or-free",
+        "number-fits-its-state",
+        "UPDATE numbers SET bound_to = 'R9' WHERE issue_request_id = 'R1'",
+        "00000000000100",
+    ),
+    Offence(
+        "number-fits-its-state",
+        "UPDATE numbers SET status = 'bound' WHERE sequence = 501",
+        "00000000000501",
+    ),
+    Offence(
+        "number-fits-its-state",
+        "UPDATE numbers SET status = 'lost' WHERE sequence = 501",
+        "00000000000501",
+    ),
+    Offence(
+        "history-leads-to-the-present",
+        "UPDATE numbers SET step = 2 WHERE sequence = 500",
+        "00000000000500",
+    ),
+    Offence(
+        "history-leads-to-the-present",
+        "UPDATE numbers SET step = 3 WHERE sequence = 502",
+        "00000000000502",
+    ),
+    Offence(
+        "history-leads-to-the-present",
+        "UPDATE number_history SET step = 2 WHERE sequence = 502",
+        "00000000000502",
+    ),
+    Offence(
+        "history-leads-to-the-present",
+        "UPDATE number_history SET step = 4 WHERE sequence = 502",
+        "00000000000502",
+    ),
+    Offence(
+        "history-leads-to-the-present",
+        "UPDATE number_history SET status = 'voided' WHERE sequence = 502",
+        "00000000000502",
+    ),
+    Offence(
+        "history-leads-to-the-present",
+        "UPDATE numbers SET status = 'voided' WHERE sequence = 500",
+        "00000000000500",
+    ),
+    Offence("history-leads-to-the-present", "DELETE FROM number_history WHERE sequence = 102", "00000000000102"),
+    Offence("change-has-its-request", "DELETE FROM number_bindings", "00000000000502"),
+    Offence("change-has-its-request", "UPDATE number_bindings SET action = 'unbind'", "00000000000502"),
+    Offence("change-has-its-request", "DELETE FROM invoice_outcomes", "00000000000102"),
+    Offence(
+        "change-has-its-request",
+        "UPDATE invoice_outcomes SET became = 'held', event_id = (SELECT event_id FROM numbers WHERE sequence = 102)",
+        "00000000000102",
+    ),
+    Offence("used-number-has-its-outcome", "DELETE FROM invoice_outcomes", "00000000000102"),
+    Offence("used-number-has-its-outcome", "UPDATE invoice_outcomes SET issue_request_id = 'R1'", "00000000000102"),
+    Offence("used-number-has-its-outcome", "UPDATE numbers SET status = 'assigned' WHERE sequence = 102", "000102"),
+    Offence("used-number-has-its-outcome", "UPDATE numbers SET status = 'used' WHERE sequence = 100", "000100"),
+    Offence("bound-number-is-kept", "UPDATE ranges SET claim_mode = 'automatic'", "00000000000502"),
+    Offence("bound-number-is-kept", "UPDATE numbers SET bound_to = 'R1' WHERE sequence = 502", "00000000000502"),
+    Offence(
+        "request-has-one-number",
+        "UPDATE numbers SET bound_to = 'R1' WHERE sequence = 502",
+        "R1",
+    ),
+    Offence(
+        "number-fits-its-state",
         "UPDATE numbers SET issue_date = '2026-01-01' WHERE sequence = 500",
         "00000000000500",
     ),
@@ -209,7 +282,7 @@ _OFFENCES = (
     ),
     Offence(
         "manual-numbers-wait-for-a-hand",
-        "UPDATE numbers SET status = 'assigned' WHERE sequence = 501",
+        "UPDATE numbers SET status = 'assigned', issue_request_id = 'R1' WHERE sequence = 501",
         "00000000000501",
     ),
     Offence(
@@ -296,7 +369,9 @@ def test_few_offenders_are_named_and_all_are_counted(engine: Engine) -> None:
         ledger = Ledger(connection)
         for place in range(MOST_NAMED + 5):
             ledger.request(f"C{place + 2}", "A", status="closed")
-        connection.execute(text("UPDATE issue_requests SET status = 'assigned' WHERE status = 'closed'"))
+        connection.execute(
+            text("UPDATE issue_requests SET status = 'assigned', closed_because = NULL WHERE status = 'closed'")
+        )
     finding = _audit(engine)["assigned-request-has-its-number"]
     assert (finding.broken, len(finding.offenders)) == (MOST_NAMED + 6, MOST_NAMED)
 
@@ -327,7 +402,9 @@ def test_the_audit_sees_one_moment(engine: Engine) -> None:
 
 def _break_now(engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(text("UPDATE issue_requests SET status = 'assigned' WHERE status = 'closed'"))
+        connection.execute(
+            text("UPDATE issue_requests SET status = 'assigned', closed_because = NULL WHERE status = 'closed'")
+        )
 
 
 def _counts(connection: Connection) -> int:

@@ -3,9 +3,21 @@
 from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Table, insert, select, update
 
-from db.tables import channels, claims, issue_requests, numbers, organizations, outbox, ranges, stocks
+from db.tables import (
+    channels,
+    claims,
+    invoice_outcomes,
+    issue_requests,
+    number_bindings,
+    number_history,
+    numbers,
+    organizations,
+    outbox,
+    ranges,
+    stocks,
+)
 
 TAXPAYER = "91350100M000100Y43"
 OTHER_TAXPAYER = "91110000101623741K"
@@ -141,6 +153,8 @@ class Ledger:
             "kind": "blue",
             "channel_mode": "self-use",
             "form": "single",
+            "message": "/tests 1" if waits else None,
+            "closed_because": "cancelled" if status == "closed" else None,
             "queue_position": self._positions if waits else None,
             "waiting_since": NOW if waits else None,
         }
@@ -173,7 +187,7 @@ class Ledger:
             "issue_date": TODAY.replace(year=year) if assigned else None,
             "assigned_at": NOW if assigned else None,
             "changed_at": NOW,
-            "changed_by": "/tests message",
+            "changed_by": "/tests 1",
             "event_id": uuid4(),
         }
         self._put(
@@ -187,6 +201,54 @@ class Ledger:
             issue_request_id=issue_request_id,
             **(values | said),
         )
+
+    def use(self, sequence: int, issue_request_id: str) -> None:
+        """An outcome by which the assigned number of this sequence is used."""
+        event_id = self._change(sequence, status="used")
+        self._put(
+            invoice_outcomes,
+            **self._whose(sequence),
+            outcome_id=f"outcome of {sequence}",
+            organization="A",
+            issue_request_id=issue_request_id,
+            outcome="uploaded",
+            reuse=True,
+            became="used",
+            event_id=event_id,
+            answered_at=NOW,
+        )
+
+    def bind(self, sequence: int, issue_request_id: str) -> None:
+        """A binding by which the available number of this sequence is kept for a request."""
+        event_id = self._change(sequence, status="bound", bound_to=issue_request_id)
+        self._put(
+            number_bindings,
+            **self._whose(sequence),
+            binding_id=f"binding of {sequence}",
+            organization="A",
+            issue_request_id=issue_request_id,
+            action="bind",
+            event_id=event_id,
+            answered_at=NOW,
+        )
+
+    def _whose(self, sequence: int) -> dict[str, object]:
+        columns = (numbers.c.taxpayer_id, numbers.c.prefix, numbers.c.sequence)
+        found = self.connection.execute(select(*columns).where(numbers.c.sequence == sequence)).mappings().one()
+        return dict(found)
+
+    def _change(self, sequence: int, **said: object) -> UUID:
+        """Take one step with a number; the step before is in the history, whether the database keeps it or not."""
+        event_id = uuid4()
+        kept = [column.name for column in number_history.columns]
+        one = numbers.c.sequence == sequence
+        before = self.connection.execute(select(*(numbers.c[name] for name in kept)).where(one)).mappings().one()
+        self.connection.execute(
+            update(numbers).where(one).values(step=numbers.c.step + 1, event_id=event_id, **said),
+        )
+        if self.connection.execute(select(number_history).where(number_history.c.sequence == sequence)).first() is None:
+            self.connection.execute(insert(number_history).values(**before))
+        return event_id
 
     def message(self, publish_after: datetime = NOW) -> None:
         """A message in the outbox."""

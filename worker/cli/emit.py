@@ -28,7 +28,7 @@ emit = typer.Typer()
 
 _Organization = Annotated[str, typer.Option(help="Code of the organisation.", metavar="CODE")]
 _ManualNumber = Annotated[str, typer.Option(help="A manual number, 20 digits.", metavar="NUMBER")]
-_RequestId = Annotated[str, typer.Option("--request", help="The issue_request_id.", metavar="ID")]
+_RequestId = Annotated[str, typer.Option("--issue-request-id", "--request", help="The issue request.", metavar="ID")]
 _BindingId = Annotated[str | None, typer.Option("--id", help="Default: a new one.", show_default=False)]
 _RequestedBy = Annotated[
     str | None,
@@ -137,9 +137,12 @@ def _unbind(
 @emit.command("outcome")
 def _outcome(
     organization: _Organization,
-    number: Annotated[str, typer.Option(help="The invoice's number, 20 digits.", metavar="NUMBER")],
+    number: Annotated[
+        str,
+        typer.Option("--invoice-number", "--number", help="The invoice's number, 20 digits.", metavar="NUMBER"),
+    ],
     issue_request_id: _RequestId,
-    outcome: Annotated[UploadOutcome, typer.Argument(help="What became of the upload.")],
+    outcome: Annotated[UploadOutcome, typer.Option(help="What became of the upload.")],
     outcome_id: Annotated[str | None, typer.Option("--id", help="Default: a new one.", show_default=False)] = None,
     *,
     reuse: Annotated[

@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from db.listing import Filters, list_claims, list_numbers, list_ranges, list_waiting
+from db.listing import Filters, list_claims, list_history, list_numbers, list_ranges, list_waiting
 from db.records import StockKey
 from schemas.vocabulary import ClaimStatus, RangeStatus
 from worker.cli import hand
 from worker.cli.database import reading
+from worker.cli.failures import CommandError
 from worker.cli.filters import (
     USUAL_LIMIT,
     AsJson,
@@ -64,6 +65,14 @@ _NUMBERS = Layout(
         ("issue_date", "assigned_at"),
     ),
 )
+_HISTORY = Layout(
+    "changes",
+    (
+        ("at", "from", "to"),
+        ("message", "requested_by"),
+        ("issue_request_id", "event_id"),
+    ),
+)
 _WAITING = Layout(
     "waiting requests",
     (("issue_request_id",), ("organization", "taxpayer_id"), ("issue_date", "waiting_since")),
@@ -72,7 +81,11 @@ _WAITING = Layout(
 
 class _NumberStatus(StrEnum):
     AVAILABLE = "available"
+    BOUND = "bound"
     ASSIGNED = "assigned"
+    HELD = "held"
+    USED = "used"
+    VOIDED = "voided"
     EXPIRED = "expired"
 
 
@@ -159,6 +172,14 @@ def numbers(  # noqa: PLR0913 -- one for each option
     claim_mode: Mode = None,
     number: Annotated[str | None, typer.Option(help="One number, 20 digits.", show_default=False)] = None,
     range_id: Annotated[str | None, typer.Option("--range", help="Id of a range.", show_default=False)] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            help="Tell every change of this number instead: when, from, to, by which message, who asked.",
+            metavar="NUMBER",
+            show_default=False,
+        ),
+    ] = None,
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
@@ -175,11 +196,17 @@ def numbers(  # noqa: PLR0913 -- one for each option
         days=(created_from, created_to),
         status=status,
         claim_mode=claim_mode,
-        number=number,
+        number=number if history is None else history,
         range_id=range_id,
         limit=limit,
     )
-    _show(settings, list_numbers, filters, _NUMBERS, as_json=as_json)
+    if history is None:
+        _show(settings, list_numbers, filters, _NUMBERS, as_json=as_json)
+        return
+    if filters != make_filters(settings.environment, taxpayer=taxpayer, number=history, limit=limit):
+        message = "--history tells of one number: of the filters only --taxpayer and --limit go with it"
+        raise CommandError(message)
+    _show(settings, list_history, filters, _HISTORY, as_json=as_json)
 
 
 @waiting.callback(invoke_without_command=True)

@@ -58,6 +58,54 @@ def test_ids_are_made_where_none_is_given(broker: str, fuma: Fuma) -> None:
     assert bodies[1] == {"refresh_id": refresh, "taxpayer_id": TAXPAYER, "environment": "sandbox"}
 
 
+NUMBER = "26447000000000000500"
+
+
+@pytest.mark.parametrize("action", ["bind", "unbind"])
+def test_a_binding_is_published_as_it_is_asked_for(broker: str, fuma: Fuma, action: str) -> None:
+    words = ("--organization", "A", "--number", NUMBER, "--issue-request-id", "R1", "--requested-by", "Li")
+    with Tap(broker, Topic.NUMBER_BINDING_REQUESTED) as passing:
+        given = fuma("emit", action, *words, "--id", "B1").strip()
+        made = fuma("emit", action, *words).strip()
+        told = [passing.next(wait=10), passing.next(wait=10)]
+    bodies = [json.loads(delivery.body)["data"] for delivery in told if delivery is not None]
+    assert [body.pop("binding_id") for body in bodies] == [given, made] == ["B1", made]
+    assert (
+        bodies
+        == [
+            {
+                "organization": "A",
+                "number": NUMBER,
+                "issue_request_id": "R1",
+                "action": action,
+                "requested_by": "Li",
+                "environment": "sandbox",
+            },
+        ]
+        * 2
+    )
+
+
+def test_an_outcome_is_published_as_it_is_reported(broker: str, fuma: Fuma) -> None:
+    words = ("--organization", "A", "--invoice-number", NUMBER, "--issue-request-id", "R1")
+    with Tap(broker, Topic.INVOICE_OUTCOME) as passing:
+        uploaded = fuma("emit", "outcome", *words, "--outcome", "uploaded").strip()
+        voided = fuma("emit", "outcome", *words, "--outcome", "failed", "--no-reuse", "--id", "O2").strip()
+        told = [passing.next(wait=10), passing.next(wait=10)]
+    bodies = [json.loads(delivery.body)["data"] for delivery in told if delivery is not None]
+    said = {"organization": "A", "issue_request_id": "R1", "invoice_number": NUMBER, "environment": "sandbox"}
+    assert bodies == [
+        {**said, "outcome_id": uploaded, "outcome": "uploaded", "reuse": True},
+        {**said, "outcome_id": voided, "outcome": "failed", "reuse": False},
+    ]
+
+
+def test_a_number_that_is_none_is_not_published(broker: str, fuma: Fuma) -> None:
+    assert broker
+    said = fuma("emit", "bind", "--organization", "A", "--number", "5", "--issue-request-id", "R1", status=1)
+    assert said.startswith("fuma: number: expected") or "number: expected" in said
+
+
 def test_a_broker_of_the_other_environment_is_refused(
     broker: str,
     monkeypatch: pytest.MonkeyPatch,

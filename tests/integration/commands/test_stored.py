@@ -228,3 +228,68 @@ def test_the_audit_fails_and_names_offenders(stored: Ledger, capsys: pytest.Capt
 def test_the_audits_clock_is_the_settings(monkeypatch: pytest.MonkeyPatch, fuma: Fuma) -> None:
     monkeypatch.setenv("FUMA_CLOCK", (NOW + timedelta(days=400)).isoformat())
     fuma("audit")
+
+
+@pytest.fixture
+def lived(stored: Ledger) -> Ledger:
+    """Two manual numbers more, one of them bound; the assigned one is used."""
+    stored.claim("manual-1", claim_mode="manual", organization="A", quantity=2)
+    manual = stored.range(500, taken=2, quantity=2, claim_id="manual-1", claim_mode="manual", organization="A")
+    stored.number(manual, 500, 500, quantity=2)
+    stored.number(manual, 500, 501, quantity=2)
+    stored.bind(500, "R9")
+    stored.use(100, "R1")
+    stored.connection.commit()
+    return stored
+
+
+@pytest.mark.usefixtures("lived")
+def test_the_history_of_a_number_tells_where_it_went(fuma: Fuma) -> None:
+    changes = objects(fuma("numbers", "--json", "--history", "26447000000000000100"))
+
+    assert [list(change) for change in changes] == [
+        ["invoice_number", "at", "from", "to", "message", "requested_by", "issue_request_id", "event_id"],
+    ] * 2
+    assert [(change["from"], change["to"], change["issue_request_id"]) for change in changes] == [
+        (None, "assigned", "R1"),
+        ("assigned", "used", "R1"),
+    ]
+    assert {change["invoice_number"] for change in changes} == {"26447000000000000100"}
+    bound = objects(fuma("numbers", "--json", "--history", "26447000000000000500"))
+    assert [(change["from"], change["to"], change["issue_request_id"]) for change in bound] == [
+        (None, "available", None),
+        ("available", "bound", "R9"),
+    ]
+
+
+@pytest.mark.usefixtures("lived")
+def test_the_history_of_a_number_is_a_table_for_people(fuma: Fuma) -> None:
+    shown = fuma("numbers", "--history", "26447000000000000100")
+
+    assert "assigned" in shown
+    assert "used" in shown
+    assert "/tests 1" in shown
+
+
+@pytest.mark.usefixtures("lived")
+def test_a_number_that_nobody_touched_has_no_history(fuma: Fuma) -> None:
+    assert objects(fuma("numbers", "--json", "--history", "26447000000000000150")) == []
+
+
+@pytest.mark.usefixtures("lived")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--history", "5"), "number"),
+        (("--history", "26447000000000000100", "--status", "used"), "--history"),
+        (("--history", "26447000000000000100", "--year", "2026"), "--history"),
+    ],
+)
+def test_a_history_that_can_not_be_meant_is_refused(fuma: Fuma, words: tuple[str, ...], said: str) -> None:
+    assert said in fuma("numbers", *words, status=1)
+
+
+@pytest.mark.usefixtures("lived")
+@pytest.mark.parametrize(("status", "count"), [("available", 1), ("bound", 1), ("used", 1), ("held", 0), ("voided", 0)])
+def test_numbers_are_listed_by_every_state(fuma: Fuma, status: str, count: int) -> None:
+    assert [row["status"] for row in objects(fuma("numbers", "--json", "--status", status))] == [status] * count
