@@ -16,7 +16,7 @@ from worker.events import EventWriter
 NEVER_OURS = (Reason.RETIRED, Reason.RESTORED)
 
 
-def abandon_claims(  # noqa: PLR0913 -- what is kept of it
+def abandon_claims(
     connection: Connection,
     environment: str,
     events: EventWriter,

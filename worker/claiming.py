@@ -24,7 +24,7 @@ from schemas.events import RangeExhausted, RangeLow
 from schemas.reasons import Reason
 from schemas.requests import LARGEST_QUANTITY, SMALLEST_QUANTITY, ClaimRequested
 from worker.answers import Answer
-from worker.clock import Clock, china_date, start_of_year
+from worker.clock import Clock, china_date
 from worker.decisions.claims import ClaimTerms, automatic_quantity, claimable_years, is_low_no_more
 from worker.decoding import Item
 from worker.events import EventWriter
@@ -101,8 +101,7 @@ class Claiming:
         if channel is None or has_open_automatic_claim(connection, self._environment, *key):
             return
         hunger = read_hunger(connection, self._environment, key, now=now)
-        year_ends = start_of_year(key.year + 1)
-        if is_low_no_more(stock, channel, hunger, now=now, year_ends=year_ends):
+        if is_low_no_more(stock, channel, hunger, now):
             replenish(connection, self._environment, key, quantity=None, low_at=0)
             return
         quantity = automatic_quantity(
@@ -112,7 +111,6 @@ class Claiming:
             terms=self._terms,
             years=claimable_years(china_date(now), self._next_year_from),
             now=now,
-            year_ends=year_ends,
             opening=opening,
         )
         if quantity is None:

@@ -9,6 +9,7 @@ from db.issue_requests import count_waiting
 from db.ranges import count_remaining
 from db.records import StockKey
 from db.usage import read_use
+from worker.clock import start_of_year
 from worker.decisions.claims import Hunger, refill_seconds
 
 #: How many of the last claims tell how long the next one takes.
@@ -23,4 +24,5 @@ def read_hunger(connection: Connection, environment: str, key: StockKey, *, now:
         count_waiting(connection, environment, key),
         read_use(connection, environment, key, now=now),
         refill_seconds(latencies),
+        start_of_year(key.year + 1),
     )

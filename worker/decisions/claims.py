@@ -62,6 +62,8 @@ class Hunger:
     use: Use
     #: How long a claim takes.
     refill_seconds: float
+    #: Until when its numbers can be used.
+    year_ends: datetime
 
 
 def replay_wait(unknown_outcomes: int, chance: float) -> timedelta:
@@ -127,19 +129,18 @@ def automatic_quantity(
     terms: ClaimTerms,
     years: tuple[int, ...],
     now: datetime,
-    year_ends: datetime,
     opening: bool = False,
 ) -> int | None:
     """How many numbers to claim for the stock now; None for none (the stock is locked, no claim of it is open).
 
-    By the channel's fixed quantity, or by demand; cut to what the stock's year can still use, which ends at
-    `year_ends`, and never below a floor while the stock is empty.
+    By the channel's fixed quantity, or by demand; cut to what the stock's year can still use, and never below a floor
+    while the stock is empty.
     A stock that never had a number is claimed for when its year is being opened, before anybody asks.
     """
     if channel is None or not _may_claim(stock, channel, years, now, opening=opening):
         return None
     wanted = _by_demand(stock, channel, hunger, terms) if channel.claim_sizing == "demand" else channel.claim_quantity
-    lacking = lacks_of_the_year(hunger, now=now, year_ends=year_ends)
+    lacking = lacks_of_the_year(hunger, now)
     if lacking is not None:
         wanted = min(wanted, max(lacking, _floor(channel, terms)))
     return min(wanted, stock.claim_at_most or wanted)
@@ -149,9 +150,7 @@ def is_low_no_more(
     stock: Stock,
     channel: OrganizationChannel | None,
     hunger: Hunger,
-    *,
     now: datetime,
-    year_ends: datetime,
 ) -> bool:
     """Whether a stock that came down to low needs no claim before it is empty.
 
@@ -159,14 +158,14 @@ def is_low_no_more(
     """
     if stock.level != "low" or channel is None:
         return False
-    lacking = lacks_of_the_year(hunger, now=now, year_ends=year_ends)
+    lacking = lacks_of_the_year(hunger, now)
     return channel.low_threshold == 0 or (lacking is not None and lacking <= 0)
 
 
-def lacks_of_the_year(hunger: Hunger, *, now: datetime, year_ends: datetime) -> int | None:
+def lacks_of_the_year(hunger: Hunger, now: datetime) -> int | None:
     """How many numbers a stock lacks to last until its year ends; None before December, and where no use is known."""
-    needed = most_needed(hunger.use, now=now, ends=year_ends)
-    if needed is None or year_ends - now > _LATE_IN_THE_YEAR:
+    needed = most_needed(hunger.use, now=now, ends=hunger.year_ends)
+    if needed is None or hunger.year_ends - now > _LATE_IN_THE_YEAR:
         return None
     return ceil(needed * _YEAR_END_MARGIN) + hunger.waiting - hunger.remaining
 

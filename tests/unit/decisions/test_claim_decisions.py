@@ -29,11 +29,10 @@ def quantity(
     return automatic_quantity(
         stock,
         channel,
-        Hunger(0, 1, Use(), REFILL_SECONDS),
+        Hunger(0, 1, Use(), REFILL_SECONDS, YEAR_ENDS),
         terms=ClaimTerms(),
         years=(2026,),
         now=NOW,
-        year_ends=YEAR_ENDS,
         opening=opening,
     )
 

@@ -37,7 +37,7 @@ def hunger(
     """Give a hunger whose seven days took ten busiest hours, if not said otherwise."""
     taken = 10 * busiest_hour if taken is None else taken
     use = Use(busiest_hour, taken, NOW - timedelta(days=7) if taken else None)
-    return Hunger(remaining, waiting, use, refill)
+    return Hunger(remaining, waiting, use, refill, YEAR_ENDS)
 
 
 def quantity(
@@ -48,7 +48,7 @@ def quantity(
     now: datetime = NOW,
     terms: ClaimTerms = TERMS,
 ) -> int | None:
-    return automatic_quantity(stock, channel, what, terms=terms, years=(2026,), now=now, year_ends=YEAR_ENDS)
+    return automatic_quantity(stock, channel, what, terms=terms, years=(2026,), now=now)
 
 
 def test_without_any_use_a_claim_by_demand_is_that_of_the_policy() -> None:
@@ -114,7 +114,7 @@ def use_by_day(each_day: int) -> Use:
 
 
 def test_late_in_the_year_a_claim_is_for_what_the_year_still_uses() -> None:
-    daily = Hunger(0, 0, use_by_day(40), REFILL_SECONDS)
+    daily = Hunger(0, 0, use_by_day(40), REFILL_SECONDS, YEAR_ENDS)
 
     # Ten days of 40, and a quarter more.
     assert quantity(daily, CHANNEL, now=DECEMBER) == 500
@@ -123,23 +123,23 @@ def test_late_in_the_year_a_claim_is_for_what_the_year_still_uses() -> None:
 
 
 def test_late_in_the_year_the_floor_holds() -> None:
-    rare = Hunger(0, 0, use_by_day(1), REFILL_SECONDS)
+    rare = Hunger(0, 0, use_by_day(1), REFILL_SECONDS, YEAR_ENDS)
 
     assert quantity(rare, CHANNEL, now=DECEMBER) == 100
 
 
 def test_before_december_the_year_does_not_count() -> None:
-    daily = Hunger(0, 0, use_by_day(1), REFILL_SECONDS)
+    daily = Hunger(0, 0, use_by_day(1), REFILL_SECONDS, YEAR_ENDS)
 
     assert quantity(daily, CHANNEL, now=YEAR_ENDS - timedelta(days=32)) == 1000
 
 
 def test_a_stock_with_enough_for_the_year_is_low_no_more() -> None:
-    enough = Hunger(600, 0, use_by_day(40), REFILL_SECONDS)
+    enough = Hunger(600, 0, use_by_day(40), REFILL_SECONDS, YEAR_ENDS)
     few = replace(enough, remaining=499)
 
     def is_enough(what: Hunger, level: str = "low") -> bool:
-        return is_low_no_more(replace(STOCK, level=level), CHANNEL, what, now=DECEMBER, year_ends=YEAR_ENDS)
+        return is_low_no_more(replace(STOCK, level=level), CHANNEL, what, DECEMBER)
 
     assert (is_enough(enough), is_enough(few), is_enough(enough, "exhausted")) == (True, False, False)
 
@@ -147,9 +147,9 @@ def test_a_stock_with_enough_for_the_year_is_low_no_more() -> None:
 def test_a_stock_whose_policy_is_off_by_now_is_low_no_more() -> None:
     off = replace(CHANNEL, low_threshold=Decimal(0))
 
-    assert is_low_no_more(LOW, off, hunger(), now=NOW, year_ends=YEAR_ENDS)
-    assert not is_low_no_more(LOW, CHANNEL, hunger(), now=NOW, year_ends=YEAR_ENDS)
-    assert not is_low_no_more(LOW, None, hunger(), now=NOW, year_ends=YEAR_ENDS)
+    assert is_low_no_more(LOW, off, hunger(), NOW)
+    assert not is_low_no_more(LOW, CHANNEL, hunger(), NOW)
+    assert not is_low_no_more(LOW, None, hunger(), NOW)
 
 
 @pytest.mark.parametrize(
