@@ -123,9 +123,18 @@ def test_a_run_reports_counts_that_add_up_and_leaves_nothing_behind(fuma: Fuma) 
     assert report["dead_letters"] == sum(report["dead_letters_by_reason"].values())
     assert report["dead_letters_by_reason"].keys() == {"malformed", "unknown-type", "wrong-environment", "too-large"}
     assert report["claims"] == report["ranges"] == sum(report["claims_by_mode"].values())
-    assert report["claims_by_mode"]["manual"] == 1
+    assert report["claims_by_mode"]["manual"] == 2
     assert report["claims_replayed"] >= 3
     assert report["waited_without_claims"] > 0
+    assert report["bindings"] == {"number-bound": 4, "number-unbound": 1, "binding-refused": 1}
+    assert report["outcomes"]["outcome-refused"] == 2
+    assert report["outcomes"]["number-held"] > report["numbers"]["held"] > 0
+    assert report["asked_anew"] == report["outcomes"]["number-released"] + report["outcomes"]["number-voided"]
+    assert report["used_again"] == report["outcomes"]["number-released"] > 0
+    assert report["numbers"]["used"] + report["numbers"]["held"] == report["assigned"]
+    assert report["numbers"]["voided"] == report["outcomes"]["number-voided"]
+    assert report["numbers"]["bound"] == 1
+    assert report["claimed_ahead"] > 0
     for told in (*report["invariants"].values(), *report["checks"].values()):
         assert told["checked"] > 0
         assert told["broken"] == 0

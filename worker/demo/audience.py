@@ -13,18 +13,24 @@ from pydantic import ValidationError
 from schemas.cloudevents import BATCH
 from schemas.events import (
     EVENT_MODELS,
+    Binding,
     ClaimFailed,
     NumberAssigned,
     NumberRefused,
+    Outcome,
     RangeClaimed,
+    RangeExhausted,
+    RangeLow,
     RangeRefreshed,
     Told,
 )
+from schemas.reasons import Reason
 from schemas.topics import EVENTS, Topic, event_type
 from worker.broker.port import Delivery
 from worker.broker.tap import Tap
 
 _TOPICS = {topic.value: topic for topic in EVENTS}
+_WITHOUT_MOVE = {Topic.BINDING_REFUSED, Topic.OUTCOME_REFUSED, Topic.OUTCOME_OVERDUE}
 
 
 class Assignment(NamedTuple):
@@ -32,6 +38,22 @@ class Assignment(NamedTuple):
 
     event_id: str
     told: NumberAssigned
+
+
+class Reply(NamedTuple):
+    """An event that answers a binding or an outcome."""
+
+    topic: Topic
+    event_id: str
+    told: Binding | Outcome
+
+
+class Move(NamedTuple):
+    """One step of a number's life, as an event told it."""
+
+    topic: Topic
+    number: str
+    issue_request_id: str
 
 
 class Audience:
@@ -48,8 +70,15 @@ class Audience:
         self.unfit: list[str] = []
         #: By taxpayer and key, each as often as it was told.
         self.assigned: defaultdict[tuple[str, str], list[Assignment]] = defaultdict(list)
-        #: Each refusal once, by its event id.
+        #: Each refusal of a request once, by its event id; and those of copies of messages whose number is released.
         self.refused: dict[str, NumberRefused] = {}
+        self.refused_copies: dict[str, NumberRefused] = {}
+        #: By the key of the binding or outcome, each as often as it was told.
+        self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
+        #: The steps of all numbers, each once, in the order in which they were told.
+        self.moves: list[Move] = []
+        self.low: list[RangeLow] = []
+        self.exhausted: list[RangeExhausted] = []
         self.claimed: defaultdict[str, list[RangeClaimed]] = defaultdict(list)
         self.claims_failed: dict[str, ClaimFailed] = {}
         self.refreshed: list[RangeRefreshed] = []
@@ -76,6 +105,13 @@ class Audience:
     def answered(self) -> int:
         """How many issue requests have their answer."""
         return len(self.assigned) + len(self.refused)
+
+    def lives_of(self, key: tuple[str, str]) -> list[Assignment]:
+        """Give each assignment of a request once, the first to the last: another one only after it lost its number."""
+        lives: dict[str, Assignment] = {}
+        for each in self.assigned.get(key, ()):
+            lives.setdefault(each.event_id, each)
+        return list(lives.values())
 
     def stop(self) -> None:
         """Hear what is still on its way, and stop."""
@@ -117,12 +153,27 @@ class Audience:
         is_new = event_id not in self._ids
         self._ids.add(event_id)
         self.events[topic] += is_new
-        self._sort(event_id, told)
+        self._sort(topic, event_id, told)
+        if is_new:
+            self._follow(topic, told)
 
-    def _sort(self, event_id: str, told: Told) -> None:
+    def _follow(self, topic: Topic, told: Told) -> None:
+        match told:
+            case NumberAssigned() | Binding() | Outcome() if topic not in _WITHOUT_MOVE:
+                self.moves.append(Move(topic, told.invoice_number, told.issue_request_id))
+            case RangeLow():
+                self.low.append(told)
+            case RangeExhausted():
+                self.exhausted.append(told)
+            case _:
+                pass  # Nothing that a number or a stock goes through.
+
+    def _sort(self, topic: Topic, event_id: str, told: Told) -> None:
         match told:
             case NumberAssigned():
                 self.assigned[told.taxpayer_id, told.issue_request_id].append(Assignment(event_id, told))
+            case NumberRefused(reason=Reason.RELEASED):
+                self.refused_copies[event_id] = told
             case NumberRefused():
                 self.refused[event_id] = told
             case RangeClaimed():
@@ -131,5 +182,9 @@ class Audience:
                 self.claims_failed[told.claim_id] = told
             case RangeRefreshed():
                 self.refreshed.append(told)
+            case Binding():
+                self.replies[told.binding_id].append(Reply(topic, event_id, told))
+            case Outcome(outcome_id=str(key)):
+                self.replies[key].append(Reply(topic, event_id, told))
             case _:
                 pass  # Counted, and that is all.

@@ -1,8 +1,10 @@
 """The companies of the demo: who asks for numbers, through which channel, and how much of the traffic each has."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain, count, islice
 
 from schemas.organizations import LARGEST_CLAIM, OrganizationEntry
@@ -31,6 +33,12 @@ class Company:
     def stock(self) -> tuple[str, ChannelMode]:
         """What companies of one tax id and channel mode share."""
         return self.entry.taxpayer_id, self.entry.channel_mode
+
+    @property
+    def low_at(self) -> int:
+        """How many numbers are left when its stock counts as low, after an automatic claim; 0: when it is empty."""
+        share = Fraction(str(self.entry.low_threshold))
+        return int(share * self.entry.claim_quantity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ _MODES = (ChannelMode.SELF_USE, ChannelMode.SELF_USE, ChannelMode.ON_BEHALF, Cha
 _SHARING = 5
 
 #: Of what a stock will need, so much is claimed at a time: most run out several times, one has plenty.
-_CLAIM_SHARES = (0.3, 0.6, 0.45, 1.25, 0.8)
+_CLAIM_SHARES = (0.3, 0.6, 0.45, 1.25, 0.25)
 
 
 def found_companies(number: int, invoices: int, dice: random.Random) -> list[Company]:
@@ -92,6 +100,13 @@ def found_companies(number: int, invoices: int, dice: random.Random) -> list[Com
 def with_automatic_claims(company: Company) -> OrganizationEntry:
     """Give the entry that an operator imports to let claims be made for the company by themselves."""
     return company.entry.model_copy(update={"automatic_claims": True})
+
+
+def calm_company(companies: Sequence[Company]) -> Company | None:
+    """Find the company that issues at a calm pace, so that claims are ahead of it: the last with a stock of its own."""
+    sharing = Counter(company.stock for company in companies)
+    own = [company for company in companies[1:] if company.entry.automatic_claims and sharing[company.stock] == 1]
+    return own[-1] if own else None
 
 
 def _further_roles() -> Iterator[_Role]:

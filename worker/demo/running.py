@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.text import Text
 
 from db.audit import audit
-from db.listing import Filters, list_claims, list_ranges, list_waiting
+from db.listing import Filters, list_claims, list_numbers, list_ranges, list_waiting
 from worker.broker.dead_letters import read_letters
 from worker.clock import Clock
+from worker.demo.checks import Check
 from worker.demo.companies import Company, found_companies
-from worker.demo.reckoning import Check, Outcome
+from worker.demo.reckoning import Outcome
 from worker.demo.stage import ENVIRONMENT, DemoError, Stage, kept_home, set_stage
 from worker.demo.story import Course, Story
 from worker.demo.summary import Summary
@@ -121,6 +122,7 @@ def _look_at(stage: Stage, companies: list[Company], traffic: Traffic, course: C
             stage.simulator.grants(),
             ranges=list(list_ranges(connection, filters)),
             claims=list(list_claims(connection, filters)),
+            numbers=list(list_numbers(connection, filters)),
             waiting=list(list_waiting(connection, filters)),
             letters=Counter(letter.reason for letter in read_letters(stage.broker_url)),
         )

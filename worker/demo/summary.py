@@ -12,11 +12,16 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from worker.demo.reckoning import Check, Outcome
+from schemas.topics import Topic
+from worker.demo.checks import Check
+from worker.demo.lives import lives_of_numbers
+from worker.demo.reckoning import Outcome
 
 #: Rows of ranges that are shown; the report counts all.
 _MOST_RANGES = 40
 _UNFOLDED = 10_000
+#: Steps of a number that is assigned and used.
+_ORDINARY_LIFE = 2
 
 #: Columns of the table of ranges: title and field. In a narrow terminal those of a group stand below each other.
 _RANGE_COLUMNS = (
@@ -49,6 +54,7 @@ class Summary:
         """Print all of it."""
         self._show_ranges(console)
         self._show_counts(console)
+        self._show_one_life(console)
         _show_checks(console, "Audit of the database", self.invariants)
         _show_checks(console, "What came, against what was sent", self.checks)
         self._show_verdict(console)
@@ -76,6 +82,12 @@ class Summary:
             "messages": outcome.course.messages,
             "sent_again": self._sent_again(),
             "waited_without_claims": outcome.course.waited,
+            "numbers": self._numbers(),
+            "bindings": self._replies(order.binding_id for order in outcome.course.orders),
+            "outcomes": self._replies(report.outcome_id for report in outcome.course.reports),
+            "asked_anew": len(outcome.course.anew),
+            "used_again": self._used_again(),
+            "claimed_ahead": 0 if outcome.course.ahead is None else outcome.course.ahead.low,
             "events": {topic.value: times for topic, times in sorted(outcome.audience.events.items())},
             "seed": self.seed,
             "seconds": round(self.seconds, 1),
@@ -100,6 +112,7 @@ class Summary:
         outcome = self.outcome
         audience = outcome.audience
         replayed = self._replayed()
+        ahead = outcome.course.ahead
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column()
         table.add_column(justify="right")
@@ -112,13 +125,41 @@ class Summary:
             ("sent again", self._sent_again(), "each got the same number by the same event" if self.holds else ""),
             ("dead letters", outcome.letters.total(), _words(outcome.letters)),
             ("claims", len(outcome.claims), _words(self._claims_by_mode())),
+            ("  ahead", 0 if ahead is None else ahead.low, self._told_ahead()),
             ("  replayed", replayed, "LeQi's answer was lost; asked again, it gave the same range" if replayed else ""),
+            (
+                "bindings",
+                len(outcome.course.orders),
+                _words(self._replies(o.binding_id for o in outcome.course.orders)),
+            ),
+            (
+                "outcomes",
+                len(outcome.course.reports),
+                _words(self._replies(r.outcome_id for r in outcome.course.reports)),
+            ),
+            ("asked anew", len(outcome.course.anew), "after a failed upload; an old message gets no new number"),
+            ("  used again", self._used_again(), "released numbers, taken before their range goes on"),
+            ("numbers", len(outcome.numbers), _words(self._numbers())),
             ("events", sum(audience.events.values()), _words({t.value: n for t, n in audience.events.items()})),
         ]
         for name, number, words in rows:
             table.add_row(name, str(number), Text(words))
         console.print()
         console.print(Text("Summary", style="bold"))
+        console.print(table)
+
+    def _show_one_life(self, console: Console) -> None:
+        """Tell where one number went: one that came back and stands on another invoice."""
+        lives = lives_of_numbers(self.outcome.audience.moves)
+        came_back = {number: moves for number, moves in lives.items() if len(moves) > _ORDINARY_LIFE}
+        if not came_back:
+            return
+        number = max(came_back, key=lambda each: (len(lives[each]), each))
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for move in lives[number]:
+            table.add_row(Text(move.topic.value), Text(move.issue_request_id))
+        console.print()
+        console.print(Text(f"The life of {number}, as its events told it", style="bold"))
         console.print(table)
 
     def _show_verdict(self, console: Console) -> None:
@@ -144,6 +185,24 @@ class Summary:
 
     def _claims_by_mode(self) -> dict[str, int]:
         return _counted(str(row["claim_mode"]) for row in self.outcome.claims)
+
+    def _told_ahead(self) -> str:
+        ahead = self.outcome.course.ahead
+        return (
+            "" if ahead is None else f"{ahead.organization} came down to low, and never ran out after its first range"
+        )
+
+    def _numbers(self) -> dict[str, int]:
+        return _counted(str(row["status"]) for row in self.outcome.numbers)
+
+    def _replies(self, keys: Iterable[str]) -> dict[str, int]:
+        """Count what was answered, by the event that answered it."""
+        replies = self.outcome.audience.replies
+        return _counted(topic.value for key in keys for topic in {reply.topic for reply in replies.get(key, ())})
+
+    def _used_again(self) -> int:
+        times = Counter(m.number for m in self.outcome.audience.moves if m.topic is Topic.NUMBER_ASSIGNED)
+        return sum(number > 1 for number in times.values())
 
     def _replayed(self) -> int:
         return sum(grant.times_asked > 1 for grant in self.outcome.grants)

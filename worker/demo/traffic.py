@@ -8,13 +8,13 @@ from datetime import date, timedelta
 
 from schemas.reasons import Reason
 from schemas.vocabulary import InvoiceKind
-from worker.demo.companies import Company
+from worker.demo.companies import Company, calm_company
 
 #: Shares of the issue requests.
 _SENT_AGAIN = 0.05
 _UNREADABLE = 0.01
 _RED = 0.12
-#: Below so many requests, none is refused.
+#: Below so many requests, none is refused, and none gets its number by hand.
 _FEWEST_WITH_REFUSALS = 20
 #: Invoices are dated up to so many days back.
 _DAYS_BACK = 9
@@ -78,6 +78,23 @@ KINDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """Requests of the company that has a manual range, each with its way to a number."""
+
+    #: A manual number is bound to it before it is asked.
+    bound: Asked
+    #: It names the manual number that it uses.
+    named: Asked
+    #: A number is bound to it and freed again, so it takes one of the stock.
+    freed: Asked
+
+    @property
+    def all(self) -> tuple[Asked, ...]:
+        """Give all of them."""
+        return self.bound, self.named, self.freed
+
+
 @dataclass(slots=True)
 class Traffic:
     """Everything that is sent, in its order."""
@@ -90,6 +107,10 @@ class Traffic:
     main: list[Sent | Unreadable] = field(default_factory=list)
     #: Requests that are sent again when everything is answered.
     late: list[Sent] = field(default_factory=list)
+    #: Requests of the company that issues at a calm pace.
+    calm: list[Sent] = field(default_factory=list)
+    #: Requests whose numbers an operator has a hand in.
+    by_hand: ByHand | None = None
 
     @property
     def unreadable(self) -> list[Unreadable]:
@@ -98,35 +119,49 @@ class Traffic:
 
     @property
     def sendings(self) -> Counter[Asked]:
-        """How often each request is sent."""
-        return Counter(sent.asked for sent in (*self.opening, *self.main, *self.late) if isinstance(sent, Sent))
+        """How often each request is sent, before any number is released."""
+        planned = (*self.opening, *self.main, *self.late, *self.calm)
+        by_hand = self.by_hand.all if self.by_hand is not None else ()
+        return Counter([sent.asked for sent in planned if isinstance(sent, Sent)]) + Counter(by_hand)
 
 
 def plan_traffic(companies: Sequence[Company], invoices: int, today: date, dice: random.Random) -> Traffic:
     """Plan `invoices` issue requests of the companies, on China's `today`.
 
     Of them 5 % are sent twice: one half of these in the midst, as the same message or with a new id, one half after
-    everything is answered. 1 % more can't be read by anybody.
+    everything is answered. 1 % more can't be read by anybody. One company's requests come at a calm pace, and some
+    of the first company's get their number by hand.
     """
-    traffic = Traffic()
+    traffic = Traffic(by_hand=_plan_by_hand(companies[0], invoices, today))
     refused = _plan_refusals(companies, invoices, today, dice)
-    plain = [_plain(number, dice, companies, today) for number in range(invoices - len(refused))]
+    by_hand = len(traffic.by_hand.all) if traffic.by_hand is not None else 0
+    calm = calm_company(companies)
+    every = [_plain(number, dice, companies, today) for number in range(invoices - len(refused) - by_hand)]
+    traffic.calm = [sent_of(asked) for asked in every if calm is not None and asked.organization == calm.code]
+    plain = [asked for asked in every if calm is None or asked.organization != calm.code]
     openers = _openers(companies, plain)
     rest = [asked for asked in plain if asked not in set(openers)]
     first, second = rest[: len(rest) // 2], rest[len(rest) // 2 :]
     again = dice.sample(rest, min(len(rest), round(invoices * _SENT_AGAIN)))
     again_meanwhile, again_late = again[: len(again) // 2], again[len(again) // 2 :]
 
-    sendings = [_sent(asked) for asked in second]
-    sendings += [_sent(asked, again=number % 2) for number, asked in enumerate(again_meanwhile)]
-    sendings += [_sent(asked) for asked in _with_keys_for_conflicts(refused, first or openers)]
+    sendings = [sent_of(asked) for asked in second]
+    sendings += [sent_of(asked, again=number % 2) for number, asked in enumerate(again_meanwhile)]
+    sendings += [sent_of(asked) for asked in _with_keys_for_conflicts(refused, first or openers)]
     later: list[Sent | Unreadable] = [*sendings, *_plan_unreadable(invoices)]
     dice.shuffle(later)
-    traffic.opening = [_sent(asked) for asked in openers]
-    traffic.main = [*(_sent(asked) for asked in first), *later]
-    traffic.late = [_sent(asked, again=number % 2) for number, asked in enumerate(again_late)]
+    traffic.opening = [sent_of(asked) for asked in openers]
+    traffic.main = [*(sent_of(asked) for asked in first), *later]
+    traffic.late = [sent_of(asked, again=number % 2) for number, asked in enumerate(again_late)]
     traffic.asked = list(traffic.sendings)
     return traffic
+
+
+def _plan_by_hand(company: Company, invoices: int, today: date) -> ByHand | None:
+    if invoices < _FEWEST_WITH_REFUSALS:
+        return None
+    ways = (f"HAND-{way}" for way in ("BOUND", "NAMED", "FREED"))
+    return ByHand(*(Asked(way, company.code, company.entry.taxpayer_id, today, InvoiceKind.BLUE) for way in ways))
 
 
 def _plain(number: int, dice: random.Random, companies: Sequence[Company], today: date) -> Asked:
@@ -212,6 +247,6 @@ def _plan_unreadable(invoices: int) -> list[Unreadable]:
     return [Unreadable(kind, f"BAD-{place + 1:06}") for place, kind in enumerate([*drawn, kinds[-1]])]
 
 
-def _sent(asked: Asked, *, again: int = 0) -> Sent:
+def sent_of(asked: Asked, *, again: int = 0) -> Sent:
     """Send the request: as its first message, or as a new message with the same request."""
     return Sent(asked, f"{asked.issue_request_id}-{asked.kind}-{again}")

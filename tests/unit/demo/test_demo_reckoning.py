@@ -3,146 +3,30 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
 
 import pytest
 
-from schemas.events import ClaimFailed, NumberAssigned, NumberRefused, RangeClaimed, RangeRefreshed
-from schemas.organizations import OrganizationEntry
 from schemas.reasons import Reason
-from schemas.vocabulary import ChannelMode, ClaimMode, Environment, InvoiceKind
-from worker.demo.audience import Assignment, Audience
-from worker.demo.companies import Company
-from worker.demo.reckoning import Outcome
-from worker.demo.story import MANUAL_CLAIM, MANUAL_QUANTITY, REFRESH, TOO_LARGE_CLAIM, TOO_LARGE_QUANTITY, Course
-from worker.demo.traffic import Asked, Sent, Traffic, Unreadable
-from worker.leqi.simulator import GrantRow
+from schemas.topics import Topic
+from schemas.vocabulary import ClaimMode, InvoiceKind
+from tests.support.demo_run import (
+    DAY,
+    FIRST,
+    FREED,
+    OTHER_TAXPAYER,
+    TAXPAYER,
+    assignment,
+    broken,
+    claimed,
+    heard,
+    number,
+    outcome,
+)
+from worker.demo.audience import Audience, Move
+from worker.demo.story import MANUAL_CLAIM
+from worker.demo.traffic import Asked
 
-TAXPAYER = "91440300587908164C"
-OTHER_TAXPAYER = "91110000101623741K"
-NOW = datetime(2026, 3, 4, tzinfo=UTC)
-DAY = date(2026, 3, 4)
-PREFIX = "264470"
-
-FIRST = Asked("INV-1", "A", TAXPAYER, DAY, InvoiceKind.BLUE)
-SECOND = Asked("INV-2", "A", TAXPAYER, DAY, InvoiceKind.RED)
-REFUSED = Asked("REF-1", "NOBODY", None, DAY, InvoiceKind.BLUE, refusal=Reason.UNKNOWN_ORGANIZATION)
-
-
-def number(sequence: int, prefix: str = PREFIX) -> str:
-    return f"{prefix}{sequence:014}"
-
-
-def assignment(asked: Asked, sequence: int, **changes: object) -> Assignment:
-    told = NumberAssigned(
-        issue_request_id=asked.issue_request_id,
-        organization=asked.organization,
-        taxpayer_id=asked.taxpayer_id or "",
-        invoice_number=number(sequence),
-        issue_date=asked.issue_date,
-        kind=asked.kind,
-        range_id="range-1",
-        claim_mode=ClaimMode.AUTOMATIC,
-        assigned_at=NOW,
-        environment=Environment.SANDBOX,
-    )
-    return Assignment(f"event of {asked.issue_request_id}", told.model_copy(update=changes))
-
-
-def claimed(**changes: object) -> RangeClaimed:
-    told = RangeClaimed(
-        claim_id=MANUAL_CLAIM,
-        claim_mode=ClaimMode.MANUAL,
-        organization="A",
-        taxpayer_id=TAXPAYER,
-        range_id="range-2",
-        first_number=number(11),
-        last_number=number(110),
-        quantity=MANUAL_QUANTITY,
-        year=2026,
-        environment=Environment.SANDBOX,
-    )
-    return told.model_copy(update=changes)
-
-
-def heard() -> Audience:
-    """An audience of a run in which everything was right."""
-    audience = Audience("memory://unit")
-    audience.heard = 8
-    audience.assigned[TAXPAYER, "INV-1"] = [assignment(FIRST, 1), assignment(FIRST, 1)]
-    audience.assigned[TAXPAYER, "INV-2"] = [assignment(SECOND, 2)]
-    audience.refused["event of REF-1"] = NumberRefused(
-        issue_request_id="REF-1",
-        organization="NOBODY",
-        reason=Reason.UNKNOWN_ORGANIZATION,
-        detail="",
-        environment=Environment.SANDBOX,
-    )
-    audience.claimed[MANUAL_CLAIM] = [claimed(), claimed()]
-    audience.claims_failed[TOO_LARGE_CLAIM] = ClaimFailed(
-        claim_id=TOO_LARGE_CLAIM,
-        taxpayer_id=TAXPAYER,
-        quantity=TOO_LARGE_QUANTITY,
-        reason=Reason.QUANTITY_OUT_OF_BOUNDS,
-        detail="",
-        next_attempt_at=None,
-        environment=Environment.SANDBOX,
-    )
-    audience.refreshed = [
-        RangeRefreshed(
-            refresh_id=REFRESH,
-            taxpayer_id=TAXPAYER,
-            ranges=2,
-            claimed=110,
-            remaining=108,
-            resolved_claims=0,
-            unresolved_claims=0,
-            expired=0,
-            foreign=0,
-            differences=(),
-            environment=Environment.SANDBOX,
-        ),
-    ]
-    return audience
-
-
-def outcome(audience: Audience) -> Outcome:
-    """The outcome of such a run: two requests, one of them sent again late, and one refused."""
-    entry = OrganizationEntry(
-        code="A",
-        name="A",
-        taxpayer_id=TAXPAYER,
-        channel_mode=ChannelMode.SELF_USE,
-        using_unit_id="UU1",
-    )
-    automatic = {"claim_mode": "automatic", "status": "granted", "business_serial": "S1"}
-    manual = {"claim_mode": "manual", "status": "granted", "business_serial": "S2"}
-    return Outcome(
-        companies=[Company(entry, 1)],
-        traffic=Traffic(
-            asked=[FIRST, SECOND, REFUSED],
-            opening=[Sent(FIRST, "1")],
-            main=[Sent(SECOND, "2"), Sent(REFUSED, "3"), Unreadable("no-json", "BAD-1")],
-            late=[Sent(FIRST, "1")],
-        ),
-        course=Course(messages=7, lost=["S1"]),
-        audience=audience,
-        grants=[
-            GrantRow(TAXPAYER, "S1", 10, number(1), number(10), 2),
-            GrantRow(TAXPAYER, "S2", 100, number(11), number(110), 1),
-        ],
-        ranges=[
-            {"taxpayer_id": TAXPAYER, "first_number": number(1), "last_number": number(10)},
-            {"taxpayer_id": TAXPAYER, "first_number": number(11), "last_number": number(110)},
-        ],
-        claims=[automatic, manual],
-        waiting=[],
-        letters=Counter(["malformed"]),
-    )
-
-
-def broken(of: Outcome) -> set[str]:
-    return {check.name for check in of.reckon() if not check.holds}
+LEFT = "number-is-where-its-events-left-it"
 
 
 def test_a_run_in_which_all_was_right_holds_and_every_check_saw_rows() -> None:
@@ -150,21 +34,32 @@ def test_a_run_in_which_all_was_right_holds_and_every_check_saw_rows() -> None:
     assert [check for check in checks if not check.holds or not check.checked] == []
 
 
+def tell(audience: Audience, sequence: int, **changes: object) -> None:
+    """Let the events say that FREED got another number, or got it otherwise."""
+    told = assignment(FREED, sequence, **changes)
+    audience.assigned[TAXPAYER, "HAND-3"] = [told]
+    place = audience.moves.index(Move(Topic.NUMBER_ASSIGNED, number(3), "HAND-3"))
+    audience.moves[place] = Move(Topic.NUMBER_ASSIGNED, told.told.invoice_number, "HAND-3")
+
+
 def forget(audience: Audience) -> None:
-    del audience.assigned[TAXPAYER, "INV-2"]
+    del audience.assigned[TAXPAYER, "HAND-3"]
+    audience.moves.remove(Move(Topic.NUMBER_ASSIGNED, number(3), "HAND-3"))
 
 
 def invent(audience: Audience) -> None:
     stranger = Asked("INV-9", "A", TAXPAYER, DAY, InvoiceKind.BLUE)
-    audience.assigned[TAXPAYER, "INV-9"] = [assignment(stranger, 3)]
+    audience.assigned[TAXPAYER, "INV-9"] = [assignment(stranger, 4)]
+    audience.moves.append(Move(Topic.NUMBER_ASSIGNED, number(4), "INV-9"))
 
 
 def give_twice(audience: Audience) -> None:
-    audience.assigned[TAXPAYER, "INV-2"] = [assignment(SECOND, 1)]
+    tell(audience, 1)
 
 
 def change_answer(audience: Audience) -> None:
-    audience.assigned[TAXPAYER, "INV-1"][1] = assignment(FIRST, 5)
+    told = audience.assigned[TAXPAYER, "INV-1"]
+    told[1] = assignment(FIRST, 5)._replace(event_id=told[0].event_id)
 
 
 def change_event_id(audience: Audience) -> None:
@@ -177,23 +72,27 @@ def ignore_late_copy(audience: Audience) -> None:
 
 
 def number_of_nobody(audience: Audience) -> None:
-    audience.assigned[TAXPAYER, "INV-2"] = [assignment(SECOND, 111)]
+    tell(audience, 111)
 
 
 def manual_number(audience: Audience) -> None:
-    audience.assigned[TAXPAYER, "INV-2"] = [assignment(SECOND, 11)]
+    tell(audience, 14)
 
 
 def other_kind(audience: Audience) -> None:
-    audience.assigned[TAXPAYER, "INV-2"] = [assignment(SECOND, 2, kind=InvoiceKind.BLUE)]
+    tell(audience, 3, kind=InvoiceKind.RED)
+
+
+def by_itself(audience: Audience) -> None:
+    tell(audience, 3, claim_mode=ClaimMode.MANUAL)
 
 
 def other_year(audience: Audience) -> None:
-    audience.assigned[TAXPAYER, "INV-2"] = [assignment(SECOND, 2, invoice_number=number(2, "254470"))]
+    tell(audience, 3, invoice_number=number(3, "254470"))
 
 
 def other_mode(audience: Audience) -> None:
-    audience.assigned[TAXPAYER, "INV-2"] = [assignment(SECOND, 2, invoice_number=number(2, "264471"))]
+    tell(audience, 3, invoice_number=number(3, "264471"))
 
 
 def refuse_for_another_reason(audience: Audience) -> None:
@@ -232,17 +131,18 @@ def refresh_counts_wrong(audience: Audience) -> None:
 @pytest.mark.parametrize(
     ("lie", "names"),
     [
-        (forget, {"request-has-its-number", "refresh-adds-up"}),
-        (invent, {"request-has-its-number", "refresh-adds-up"}),
-        (give_twice, {"number-stands-on-one-request"}),
+        (forget, {"request-has-its-number", "refresh-adds-up", LEFT}),
+        (invent, {"request-has-its-number", "refresh-adds-up", LEFT}),
+        (give_twice, {"number-stands-on-one-request", "refresh-adds-up", LEFT}),
         (change_answer, {"asked-again-same-answer"}),
         (change_event_id, {"asked-again-same-answer"}),
         (ignore_late_copy, {"asked-again-same-answer"}),
-        (number_of_nobody, {"number-was-granted-for-it"}),
-        (manual_number, {"number-was-granted-for-it"}),
+        (number_of_nobody, {"number-was-granted-for-it", LEFT}),
+        (manual_number, {"number-was-granted-for-it", LEFT}),
         (other_kind, {"answer-repeats-its-request"}),
-        (other_year, {"number-was-granted-for-it"}),
-        (other_mode, {"number-was-granted-for-it"}),
+        (by_itself, {"answer-repeats-its-request"}),
+        (other_year, {"number-was-granted-for-it", LEFT}),
+        (other_mode, {"number-was-granted-for-it", LEFT}),
         (refuse_for_another_reason, {"request-is-refused-for-its-reason"}),
         (refuse_twice, {"request-is-refused-for-its-reason"}),
         (refuse_nothing, {"request-is-refused-for-its-reason"}),
@@ -281,7 +181,7 @@ def test_a_lost_answer_that_was_never_asked_again_is_found() -> None:
 
 def test_no_lost_answer_where_there_should_have_been_one_is_no_success() -> None:
     whole = outcome(heard())
-    whole.course = Course()
+    whole.course.lost = []
     assert broken(whole) == {"lost-answer-is-replayed"}
 
 
