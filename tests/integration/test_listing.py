@@ -69,7 +69,8 @@ def _fill(ledger: Ledger) -> None:
     ledger.number(automatic, 100, 101, "R2", assigned_at=NOW + 2 * DAY)
     for place in range(3):
         ledger.number(manual, 500, 500 + place, quantity=4)
-    ledger.number(manual, 500, 503, quantity=4, status="expired")
+    ledger.number(manual, 500, 503, quantity=4)
+    ledger.expire(503)
     ledger.request("W1", "B", status="waiting", waiting_since=NOW + DAY)
     ledger.request("W2", "A", status="waiting", issue_date=TODAY.replace(year=2027))
     ledger.request("W3", "C", status="waiting", taxpayer_id=OTHER_TAXPAYER)

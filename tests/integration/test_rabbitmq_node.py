@@ -40,19 +40,9 @@ def test_a_killed_run_leaves_no_process() -> None:
 
 def processes_of(folder: str) -> list[tuple[int, str]]:
     """Find the node's processes by its folder, and its epmd by the port that the node was given."""
-    nodes = [process for process in psutil.process_iter() if folder in " ".join(command_of(process))]
-    ports = {process.environ().get("ERL_EPMD_PORT") for process in nodes if process.name() == "beam.smp"}
-    daemons = [
-        process
-        for process in psutil.process_iter()
-        if process.name() == "epmd" and ports & set(command_of(process)[1:])
-    ]
-    return [(process.pid, process.name()) for process in (*nodes, *daemons)]
-
-
-def command_of(process: psutil.Process) -> list[str]:
-    try:
-        command: list[str] = process.cmdline()
-    except psutil.Error:
-        return []
-    return command
+    # What is asked for here is read at once: a process that ends meanwhile is left out.
+    there = [process.info for process in psutil.process_iter(["pid", "name", "cmdline", "environ"])]
+    nodes = [each for each in there if folder in " ".join(each["cmdline"] or [])]
+    ports = {(each["environ"] or {}).get("ERL_EPMD_PORT") for each in nodes if each["name"] == "beam.smp"}
+    daemons = [each for each in there if each["name"] == "epmd" and ports & set((each["cmdline"] or [])[1:])]
+    return [(each["pid"], each["name"]) for each in (*nodes, *daemons)]

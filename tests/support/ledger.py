@@ -232,6 +232,10 @@ class Ledger:
             answered_at=NOW,
         )
 
+    def expire(self, sequence: int) -> None:
+        """The end of the free number of this sequence, as its range ends."""
+        self._change(sequence, status="expired", bound_to=None)
+
     def _whose(self, sequence: int) -> dict[str, object]:
         columns = (numbers.c.taxpayer_id, numbers.c.prefix, numbers.c.sequence)
         found = self.connection.execute(select(*columns).where(numbers.c.sequence == sequence)).mappings().one()
