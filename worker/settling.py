@@ -13,7 +13,7 @@ from schemas.reasons import Reason
 from schemas.topics import Topic
 from schemas.vocabulary import ChannelMode
 from worker.answers import Answer
-from worker.clock import Clock, china_date
+from worker.clock import Clock, china_date, start_of_day
 from worker.decisions.claims import (
     CAUTIOUS_QUANTITY,
     LONG_WAIT,
@@ -141,8 +141,12 @@ class Settling:
         if granted_key == claim.stock_key:
             self._set_claiming(connection, stock, None, None, 0)
         else:
-            # January's claim may still bring the old year (contract, rule 9): ask again, for little.
-            self._set_claiming(connection, stock, now + LONG_WAIT, CAUTIOUS_QUANTITY, 0)
+            # January's claim may still bring the old year (contract, rule 9): ask again, for little. In December, for
+            # next year's stock, not before the next day: what it brings may be more than this year needs.
+            today = china_date(now)
+            early = claim.year > today.year
+            not_before = start_of_day(today + timedelta(days=1)) if early else now + LONG_WAIT
+            self._set_claiming(connection, stock, not_before, CAUTIOUS_QUANTITY, 0)
 
     def _quarantine(
         self,

@@ -38,12 +38,20 @@ class DemoError(Exception):
 class Stage:
     """A running worker, the database and the broker that it uses, LeQi, and an audience of its events."""
 
-    def __init__(self, settings: Settings, engine: Engine, broker: Broker, simulator: Simulator, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        broker: Broker,
+        simulator: Simulator,
+        clock: Clock,
+        audience: type[Audience] = Audience,
+    ) -> None:
         self.engine = engine
         self.clock = clock
         self.simulator = simulator
         self.broker_url = settings.broker_url.get_secret_value()
-        self.audience = Audience(self.broker_url)
+        self.audience = audience(self.broker_url)
         self._broker = broker
         self._worker = Worker(
             Surroundings(
@@ -64,20 +72,22 @@ class Stage:
         self._worker.start()
         self._works = True
 
-    def stop(self) -> None:
-        """Let the worker finish what it has in work, and the audience hear the last of it. A second time does nothing.
+    def stop(self) -> bool:
+        """Let the worker finish what it has in work, and the audience hear the last of it; harmless a second time.
 
-        Raises `DemoError` where the worker didn't end in time.
+        False where the worker didn't end in time.
         """
         if not self._works:
-            return
+            return True
         self._works = False
         drained = self._worker.stop(_DRAIN_SECONDS)
         self._broker.close(_CLOSE_SECONDS)
         self.audience.stop()
-        if not drained:
-            message = f"the worker did not finish its work within {_DRAIN_SECONDS:.0f} s"
-            raise DemoError(message)
+        return drained
+
+    def hurry(self) -> None:
+        """Let the worker do all its timed work now."""
+        self._worker.timed.wake_all()
 
     def check(self) -> None:
         """Raise `DemoError` where a part has ended by a fault."""
@@ -101,13 +111,20 @@ class Stage:
 
 
 @contextmanager
-def set_stage(settings: Settings, name: str, *, keep: bool) -> Iterator[Stage]:
+def set_stage(
+    settings: Settings,
+    name: str,
+    *,
+    keep: bool,
+    clock: Clock | None = None,
+    audience: type[Audience] = Audience,
+) -> Iterator[Stage]:
     """Set the stage, the worker not started yet; afterwards nothing of it is left running, nor on disk without `keep`.
 
     Of the settings only the folder and the sizes of batches count: what they say of a database, a broker and LeQi is
     not the demo's to touch.
     """
-    clock = Clock(settings.clock)
+    clock = clock or Clock(settings.clock)
     with ExitStack() as stack:
         home = kept_home(settings, name)
         database = EmbeddedPostgres(home) if keep else throwaway_database(settings.home, name)
@@ -120,7 +137,7 @@ def set_stage(settings: Settings, name: str, *, keep: bool) -> Iterator[Stage]:
             simulator.put_clock(clock.now())
         own = _embedded(settings, address, f"memory://demo-{name}", simulator.base_url)
         broker = open_broker(own.broker_url.get_secret_value(), ENVIRONMENT)
-        stage = Stage(own, engine, broker, simulator, clock)
+        stage = Stage(own, engine, broker, simulator, clock, audience)
         broker.start()
         stack.enter_context(stage.audience)
         stack.callback(stage.stop)
