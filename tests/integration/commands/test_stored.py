@@ -210,7 +210,7 @@ def test_the_audit_says_where_nothing_was_there_to_check(fuma: Fuma) -> None:
 
 
 def test_the_audit_fails_and_names_offenders(stored: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    broken = text("UPDATE issue_requests SET status = 'closed' WHERE issue_request_id = 'R1'")
+    broken = text("UPDATE issue_requests SET status = 'closed', closed_because = 'cancelled' WHERE issue_request_id = 'R1'")
     stored.connection.execute(broken)
     stored.connection.commit()
     capsys.readouterr()
