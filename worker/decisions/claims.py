@@ -116,7 +116,7 @@ def low_at(channel: OrganizationChannel, claimed: int, hunger: Hunger, terms: Cl
     return level
 
 
-def automatic_quantity(
+def automatic_quantity(  # noqa: PLR0913 -- all that the decision rests on
     stock: Stock,
     channel: OrganizationChannel | None,
     hunger: Hunger,

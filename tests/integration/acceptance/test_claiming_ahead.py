@@ -6,7 +6,7 @@ from tests.support.outside.ahead import Load, run
 from tests.support.outside.world import World
 
 #: A short form of what `bench/claiming_ahead.py` does: slow enough for a machine that has other work.
-LOAD = Load(taxpayers=10, claims=4, claim_quantity=500, rate=800)
+LOAD = Load(taxpayers=10, claims=3, claim_quantity=400, rate=800)
 
 
 @pytest.mark.timeout(300)
