@@ -147,7 +147,8 @@ INVARIANTS: tuple[Invariant, ...] = (
                (q.status = 'assigned') <> EXISTS (
                    SELECT FROM numbers AS n
                    WHERE n.taxpayer_id = q.taxpayer_id AND n.environment = q.environment
-                     AND n.issue_request_id = q.issue_request_id) AS broken
+                     AND coalesce(n.issue_request_id, n.bound_to) = q.issue_request_id
+                     AND n.issue_request_id IS NOT NULL) AS broken
         FROM issue_requests AS q
         """,
     ),

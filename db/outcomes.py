@@ -32,13 +32,18 @@ _ADD = text("""
 
 # Numbers that were assigned at the same instant are looked at together, for the mark stands at an instant.
 _OVERDUE = text("""
-    SELECT n.taxpayer_id, n.issue_request_id, q.organization, n.prefix, n.sequence, n.assigned_at
-    FROM numbers AS n
+    WITH late AS MATERIALIZED (
+        SELECT taxpayer_id, environment, issue_request_id, prefix, sequence, assigned_at
+        FROM numbers
+        WHERE environment = :environment AND status IN ('assigned', 'held')
+          AND assigned_at > CAST(:after AS timestamptz) AND assigned_at <= :until
+        ORDER BY assigned_at
+        FETCH FIRST :most ROWS WITH TIES
+    )
+    SELECT late.taxpayer_id, late.issue_request_id, q.organization, late.prefix, late.sequence, late.assigned_at
+    FROM late
     JOIN issue_requests AS q USING (taxpayer_id, environment, issue_request_id)
-    WHERE n.environment = :environment AND n.status IN ('assigned', 'held')
-      AND n.assigned_at > CAST(:after AS timestamptz) AND n.assigned_at <= :until
-    ORDER BY n.assigned_at
-    FETCH FIRST :most ROWS WITH TIES
+    ORDER BY late.assigned_at
 """)
 
 _BEGINNING = datetime.fromisoformat("2000-01-01T00:00:00+00:00")

@@ -2,28 +2,46 @@
 
 import time
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 CHINA = ZoneInfo("Asia/Shanghai")
 """Dates and years of invoices are China's (domain rule 1), whatever zone the server stands in."""
 
 
+class _Flow(NamedTuple):
+    """From which instant on, since which nanosecond of the machine, and how fast the time flows."""
+
+    instant: datetime
+    since: int
+    pace: float
+
+
 class Clock:
-    """The present instant; started at another instant, it flows on from there at the usual pace."""
+    """The present instant; started at another instant, it flows on from there, at the usual pace unless told."""
 
     def __init__(self, starts_at: datetime | None = None) -> None:
         """Begin at `starts_at` (with its offset, as `FUMA_CLOCK` gives it), or follow the machine's clock."""
         if starts_at is not None and starts_at.tzinfo is None:
             message = "an instant needs its offset from UTC"
             raise ValueError(message)
-        self._offset_from = None if starts_at is None else (starts_at.astimezone(UTC), time.monotonic_ns())
+        self._flow = None if starts_at is None else _Flow(starts_at.astimezone(UTC), time.monotonic_ns(), 1.0)
 
     def now(self) -> datetime:
         """Tell the present instant, in UTC."""
-        if self._offset_from is None:
+        flow = self._flow
+        if flow is None:
             return datetime.now(UTC)  # noqa: TID251 -- the one place that looks
-        starts_at, began = self._offset_from
-        return datetime.fromtimestamp(starts_at.timestamp() + (time.monotonic_ns() - began) / 1e9, UTC)
+        passed = (time.monotonic_ns() - flow.since) / 1e9 * flow.pace
+        return datetime.fromtimestamp(flow.instant.timestamp() + passed, UTC)
+
+    def flow_on(self, *, at: datetime | None = None, pace: float = 1.0) -> None:
+        """For drills: flow on from an instant (from now), `pace` times as fast as the machine's; 0 stands still.
+
+        Time never flows back: an instant that has passed is now.
+        """
+        now = self.now()
+        self._flow = _Flow(now if at is None else max(now, at.astimezone(UTC)), time.monotonic_ns(), pace)
 
     def today(self) -> date:
         """Tell the present day in China."""

@@ -195,6 +195,7 @@ class EventWriter:
         key: StockKey,
         *,
         episode: int,
+        newest: UUID | None,
         remaining: int,
         threshold: int,
         days_left: float | None,
@@ -202,12 +203,13 @@ class EventWriter:
     ) -> Event:
         """The stock came down to its threshold; `episode` counts the times that it ran out before.
 
-        Told once for each crossing: the time is part of the id, for several ranges may come within one episode.
+        Told once for each crossing: the newest range and the time are part of the id, for several ranges may come
+        within one episode, and each arms it again.
         """
         return self._event(
             Topic.RANGE_LOW,
             key.taxpayer_id,
-            (*key, episode, _instant(now)),
+            (*key, episode, str(newest), _instant(now)),
             now,
             {
                 "taxpayer_id": key.taxpayer_id,

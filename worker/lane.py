@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.engine import constraint, is_data_error, sqlstate
 from db.issue_requests import RequestTakenError
+from db.numbers import ChangedMeanwhileError
 from schemas.reasons import Reason
 from schemas.topics import Topic
 from schemas.vocabulary import Environment
@@ -159,7 +160,7 @@ class Lane:
         while True:
             try:
                 self._handler(items)
-            except RequestTakenError:
+            except (RequestTakenError, ChangedMeanwhileError):
                 self._metrics.retried("taken")
             except DBAPIError as error:
                 self._metrics.retried(sqlstate(error))

@@ -43,6 +43,7 @@ def record_crossing(
             event = events.range_low(
                 stock.key,
                 episode=stock.episode,
+                newest=shelf.newest,
                 remaining=shelf.remaining,
                 threshold=stock.low_at,
                 days_left=days_left(shelf.remaining, rate),

@@ -59,7 +59,9 @@ class Pausing:
             message = f"{taxpayer_id} is not paused"
             raise PausingRefusedError(message)
         resume(connection, self._environment, taxpayer_id)
-        answers = [answer for key in paused for answer in self._serve(connection, key)]
+        # A stock that nobody ever asked for is empty, but it did not run out.
+        used = [key for key in paused if stocks[key].level != "new"]
+        answers = [answer for key in used for answer in self._serve(connection, key)]
         for key in paused:
             self._claiming.claim_if_needed(connection, key)
         _log.warning("taxpayer-resumed", taxpayer_id=taxpayer_id, reason=reason, answers=len(answers))

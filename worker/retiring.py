@@ -87,6 +87,8 @@ class Retiring:
             # The next claim need not wait for what the last one was put off for.
             at_most = stocks[key].claim_at_most
             set_claiming(connection, self._environment, key, not_before=None, at_most=at_most, failed_claims=0)
-        for key in sorted({held.key for held, _ in retirement.ranges if held.status == "active"}):
+        # A stock that had only manual ranges did not run out by it.
+        gave = {held.key for held, _ in retirement.ranges if held.status == "active" and held.claim_mode == "automatic"}
+        for key in sorted(gave):
             answers += self._ending.lower(connection, key, now)
         return retirement, answers

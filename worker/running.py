@@ -30,7 +30,7 @@ _CLOSE_SECONDS = 3.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 #: A worker takes this many connections at most: one for each lane, timed work, claim calls, removals, and some.
-_CONNECTIONS = 16
+_CONNECTIONS = 24
 
 
 class StartRefusedError(Exception):

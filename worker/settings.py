@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     #: Deliveries of one topic that may be on their way or in work; never less than two batches.
     prefetch: int = Field(default=1500, ge=1, le=65_535)
     #: Calls to LeQi that one worker makes at the same time; a throttle answer lowers it for all workers.
-    leqi_concurrency: int = Field(default=4, ge=1, le=64)
+    leqi_concurrency: int = Field(default=12, ge=1, le=64)
     #: Path of the claim service below `leqi_url`, with `{nlbm}` and `{fwbm}`; unset: the environment's own.
     leqi_path: str | None = None
     #: Sandbox acceptance: the case, header `ylbm`.

@@ -13,10 +13,9 @@ from schemas.reasons import Reason
 from schemas.topics import Topic
 from schemas.vocabulary import ChannelMode
 from worker.answers import Answer
-from worker.clock import Clock, china_date
+from worker.clock import Clock, china_date, start_of_day
 from worker.decisions.claims import (
     CAUTIOUS_QUANTITY,
-    EARLY_WAIT,
     LONG_WAIT,
     THROTTLE_WAIT,
     ClaimTerms,
@@ -142,10 +141,12 @@ class Settling:
         if granted_key == claim.stock_key:
             self._set_claiming(connection, stock, None, None, 0)
         else:
-            # January's claim may still bring the old year (contract, rule 9): ask again, for little.
-            # One made before the year began is in no hurry: LeQi does not grant that year yet.
-            wait = LONG_WAIT if claim.year <= china_date(now).year else EARLY_WAIT
-            self._set_claiming(connection, stock, now + wait, CAUTIOUS_QUANTITY, 0)
+            # January's claim may still bring the old year (contract, rule 9): ask again, for little. In December, for
+            # next year's stock, not before the next day: what it brings may be more than this year needs.
+            today = china_date(now)
+            early = claim.year > today.year
+            not_before = start_of_day(today + timedelta(days=1)) if early else now + LONG_WAIT
+            self._set_claiming(connection, stock, not_before, CAUTIOUS_QUANTITY, 0)
 
     def _quarantine(
         self,

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.engine import constraint, sqlstate
 from db.issue_requests import RequestTakenError
+from db.numbers import ChangedMeanwhileError
 
 _log = structlog.get_logger()
 
@@ -50,6 +51,12 @@ class TimedWork:
                 task.due_at = 0.0
         self._woken.set()
 
+    def wake_all(self) -> None:
+        """Let every task's time be now: a drill's hours pass in seconds."""
+        for task in self._tasks:
+            task.due_at = 0.0
+        self._woken.set()
+
     def stop(self, timeout: float) -> bool:
         """End after the task in work; False where it did not end in time."""
         self._stopping.set()
@@ -74,7 +81,7 @@ class TimedWork:
             task.work()
         except DBAPIError as error:
             _log.warning("timed-work-failed", task=task.name, sqlstate=sqlstate(error), constraint=constraint(error))
-        except RequestTakenError:
+        except (RequestTakenError, ChangedMeanwhileError):
             _log.info("timed-work-overtaken", task=task.name)
         except Exception:  # noqa: BLE001 -- logged whole, and tried again at its next time
             # The one boundary of this thread: a fault in one task must not end the others.

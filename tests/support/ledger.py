@@ -180,7 +180,11 @@ class Ledger:
         year: int = 2026,
         **said: object,
     ) -> None:
-        """A number of a range that begins at `first`: assigned where it has a request, else available."""
+        """A number of a range that begins at `first`: assigned where it has a request, else available.
+
+        Any other state is one step on from there.
+        """
+        ends_as = said.pop("status", None)
         assigned = issue_request_id is not None
         values: dict[str, object] = {
             "status": "assigned" if assigned else "available",
@@ -201,6 +205,8 @@ class Ledger:
             issue_request_id=issue_request_id,
             **(values | said),
         )
+        if ends_as is not None:
+            self._change(sequence, status=ends_as)
 
     def use(self, sequence: int, issue_request_id: str) -> None:
         """An outcome by which the assigned number of this sequence is used."""

@@ -23,6 +23,7 @@ class _Command:
 
 _COMMANDS = {
     "demo": _Command("demo", "demo", "Show the main job with everything embedded, then audit it."),
+    "drill": _Command("drill", "drill", "Play New Year's night with everything embedded."),
     "migrate": _Command("database", "migrate", "Bring the database to the newest schema."),
     "worker": _Command("worker", "worker", "Consume all topics until SIGTERM or SIGINT."),
     "emit": _Command("emit", "emit", "Publish one request."),

@@ -20,9 +20,6 @@ LARGEST_CLAIM = 5000
 #: How long an old-year grant in January, or an unresolved claim, waits for its next try.
 LONG_WAIT = timedelta(minutes=10)
 
-#: How long a claim for next year waits that was made too early: it brought this year's numbers.
-EARLY_WAIT = timedelta(days=1)
-
 #: The most that is asked for after a grant of another year than the one needed.
 CAUTIOUS_QUANTITY = 100
 

@@ -57,6 +57,11 @@ class Shelf:
         return [(self.stock.key.taxpayer_id, range_id, following) for range_id, following in self._moved.items()]
 
     @property
+    def newest(self) -> UUID | None:
+        """The range that came last of those that have numbers; None where no range has any."""
+        return self._ranges[-1].range_id if self._ranges else None
+
+    @property
     def crossing(self) -> str | None:
         """The level that the stock has come down to, where it is another than before: `low` or `exhausted`."""
         if self.remaining == 0:

@@ -56,7 +56,7 @@ def run_demo(
     log = settings.home / f"demo-{name}.log"
     console = open_console()
     try:
-        with _ended_by_signals(), _logging_to(log, settings.log_level):
+        with ended_by_signals(), logging_to(log, settings.log_level):
             summary = _perform(settings, name, console, invoices, organizations, seed, keep=keep)
     except KeyboardInterrupt:
         log.unlink()
@@ -100,12 +100,13 @@ def _perform(
                 failure = str(error)
         if not stage.stop():
             failure = failure or "the worker did not end in time"
-        invariants = _audit(stage)
+        invariants = audit_stage(stage)
         outcome = _look_at(stage, companies, traffic, story.course)
     return Summary(outcome, invariants, outcome.reckon(), seed, teller.seconds, failure)
 
 
-def _audit(stage: Stage) -> list[Check]:
+def audit_stage(stage: Stage) -> list[Check]:
+    """Check every invariant of the stage's database."""
     with stage.engine.begin() as connection:
         findings = audit(connection, stage.clock.now())
     return [Check(each.name, each.checked, each.broken, each.offenders) for each in findings]
@@ -129,7 +130,7 @@ def _look_at(stage: Stage, companies: list[Company], traffic: Traffic, course: C
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """Let the first SIGINT or SIGTERM end the block as an interrupt, and no further one disturb the tidying up."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -146,7 +147,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _logging_to(file: Path, level: str) -> Iterator[None]:
+def logging_to(file: Path, level: str) -> Iterator[None]:
     """Send the logs to a file: the terminal is for the story."""
     with file.open("w", encoding="utf-8") as stream:
         configure_logging(level, stream)

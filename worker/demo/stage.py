@@ -38,12 +38,20 @@ class DemoError(Exception):
 class Stage:
     """A running worker, the database and the broker that it uses, LeQi, and an audience of its events."""
 
-    def __init__(self, settings: Settings, engine: Engine, broker: Broker, simulator: Simulator, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        broker: Broker,
+        simulator: Simulator,
+        clock: Clock,
+        audience: type[Audience] = Audience,
+    ) -> None:
         self.engine = engine
         self.clock = clock
         self.simulator = simulator
         self.broker_url = settings.broker_url.get_secret_value()
-        self.audience = Audience(self.broker_url)
+        self.audience = audience(self.broker_url)
         self._broker = broker
         self._worker = Worker(
             Surroundings(
@@ -77,6 +85,10 @@ class Stage:
         self.audience.stop()
         return drained
 
+    def hurry(self) -> None:
+        """Let the worker do all its timed work now."""
+        self._worker.timed.wake_all()
+
     def check(self) -> None:
         """Raise `DemoError` where a part has ended by a fault."""
         self.audience.check()
@@ -99,13 +111,20 @@ class Stage:
 
 
 @contextmanager
-def set_stage(settings: Settings, name: str, *, keep: bool) -> Iterator[Stage]:
+def set_stage(
+    settings: Settings,
+    name: str,
+    *,
+    keep: bool,
+    clock: Clock | None = None,
+    audience: type[Audience] = Audience,
+) -> Iterator[Stage]:
     """Set the stage, the worker not started yet; afterwards nothing of it is left running, nor on disk without `keep`.
 
     Of the settings only the folder and the sizes of batches count: what they say of a database, a broker and LeQi is
     not the demo's to touch.
     """
-    clock = Clock(settings.clock)
+    clock = clock or Clock(settings.clock)
     with ExitStack() as stack:
         home = kept_home(settings, name)
         database = EmbeddedPostgres(home) if keep else throwaway_database(settings.home, name)
@@ -118,7 +137,7 @@ def set_stage(settings: Settings, name: str, *, keep: bool) -> Iterator[Stage]:
             simulator.put_clock(clock.now())
         own = _embedded(settings, address, f"memory://demo-{name}", simulator.base_url)
         broker = open_broker(own.broker_url.get_secret_value(), ENVIRONMENT)
-        stage = Stage(own, engine, broker, simulator, clock)
+        stage = Stage(own, engine, broker, simulator, clock, audience)
         broker.start()
         stack.enter_context(stage.audience)
         stack.callback(stage.stop)
