@@ -63,7 +63,6 @@ def asyncapi_document() -> Part:
                 "Gives every invoice exactly one number that the tax authority granted before."
                 " Messages are CloudEvents 1.0: structured, in batches, or (requests) binary."
                 " Each is delivered at least once; the business key in the data makes a repetition harmless."
-                " Channels without an operation are agreed on, but not served yet."
             ),
         },
         "defaultContentType": STRUCTURED,

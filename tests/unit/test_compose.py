@@ -68,6 +68,14 @@ def test_a_command_and_its_options_exist(name: str, capsys: pytest.CaptureFixtur
     assert f"fuma {words[0]}" in capsys.readouterr().out
 
 
+def test_every_command_that_its_head_names_can_be_called(capsys: pytest.CaptureFixture[str]) -> None:
+    head = (ROOT / "docker-compose.yml").read_text(encoding="utf-8").partition("\nname:")[0]
+    called = re.findall(r"exec worker fuma (.+)$", head, re.MULTILINE)
+    assert len(called) > 1
+    for words in called:
+        assert run([*words.split(), "--help"]) == 0, capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_settings_are_those_that_fuma_has(name: str) -> None:
     known = {f"FUMA_{field.upper()}" for field in Settings.model_fields}

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from db.guards import TRANSITIONS
 from schemas.organizations import OrganizationEntry
 from schemas.reasons import DEAD_LETTER_REASONS, Reason
+from schemas.topics import REQUESTS, Topic
 from worker.cli.entry import run
 from worker.settings import Settings
 
@@ -154,10 +156,32 @@ def test_every_metric_that_is_explained_exists() -> None:
 
 
 def test_each_letter_of_the_states_is_one_transition() -> None:
-    letters = re.findall(r"^\| ([a-z]) \|", text_of("docs/states.md"), re.MULTILINE)
+    letters = re.findall(r"^\| ([A-Za-z]) \|", text_of("docs/states.md"), re.MULTILINE)
     assert letters == sorted(set(letters))
     drawings = "".join(re.findall(r"^```\n(.*?)^```", text_of("docs/states.md"), re.MULTILINE | re.DOTALL))
-    assert set(re.findall(r"\(([a-z])\)?", drawings)) == set(letters)
+    assert set(re.findall(r"\(([A-Za-z])\)?", drawings)) == set(letters)
+
+
+def test_the_transitions_of_a_number_are_those_that_the_database_allows() -> None:
+    _, _, behind = text_of("docs/states.md").partition("## A number\n")
+    section = behind.partition("\n## ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if re.match(r"\| [A-Z] \|", line)]
+    steps = [re.fullmatch(r"(?:`([a-z]+)` )?→ `([a-z]+)`", row[1]) for row in rows]
+    told = [step.groups() for step in steps if step is not None]
+    assert len(told) == len(rows)
+    assert sorted(step for step in told if step[0] is not None) == sorted(TRANSITIONS)
+    assert sorted(state for before, state in told if before is None) == ["assigned", "available"]
+    # Each names the message or the transition that moves it.
+    requests = {f"`{topic}`" for topic in REQUESTS}
+    assert all(any(name in row[2] for name in requests) or re.search(r"\([A-Za-z]\)", row[2]) for row in rows)
+    known = {topic.value for topic in Topic}
+    assert set(re.findall(r"`((?:number|range|claim|outcome)-[a-z-]+)`", section)) <= known
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_the_states_of_a_number_are_named_in_both_languages(page: str) -> None:
+    (row,) = re.findall(r"^\| (?:a number|号码) \| (.*) \|$", text_of(page), re.MULTILINE)
+    assert set(re.findall(r"`([a-z]+)`", row)) == {state for step in TRANSITIONS for state in step}
 
 
 @pytest.mark.parametrize("page", READMES)

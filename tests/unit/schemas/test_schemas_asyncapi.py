@@ -55,6 +55,11 @@ def test_every_reference_leads_somewhere() -> None:
         assert isinstance(resolve(reference), dict)
 
 
+def test_every_channel_is_served_by_an_operation() -> None:
+    served = {operation["channel"]["$ref"].rpartition("/")[2] for operation in OPERATIONS.values()}
+    assert served == set(CHANNELS)
+
+
 def test_every_name_is_one_that_asyncapi_allows() -> None:
     for name in (*CHANNELS, *OPERATIONS, *MESSAGES, *SCHEMAS):
         assert re.fullmatch(r"[\w.\-]+", name)
