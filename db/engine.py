@@ -33,7 +33,9 @@ def open_engine(url: str, *, application: str, pool_size: int = 5) -> Engine:
             "application_name": application,
             "connect_timeout": 5,
             "options": "-c TimeZone=UTC -c statement_timeout=30s -c lock_timeout=10s"
-            " -c idle_in_transaction_session_timeout=60s",
+            " -c idle_in_transaction_session_timeout=60s"
+            # A plan made while tables were empty must not be kept when they have grown.
+            " -c plan_cache_mode=force_custom_plan",
             # A peer that went away without a word is noticed within half a minute.
             "keepalives_idle": 10,
             "keepalives_interval": 5,

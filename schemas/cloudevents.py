@@ -137,6 +137,11 @@ def encode_batch(events: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(events) + b"]"
 
 
+def batch_elements(body: bytes) -> list[bytes]:
+    """Cut a readable batch into its elements as they stand there, each of which is a structured message by itself."""
+    return [text.encode() for text in strict_json.elements(strict_json.decode(body))]
+
+
 def _check_outside(body: bytes, content_encoding: str | None) -> None:
     if len(body) > MAX_BODY:
         msg = f"the body has more than {MAX_BODY} bytes"

@@ -1,9 +1,14 @@
 """Fixtures for all tests: the servers that the tests bring with them."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+# A shell that runs the tests in the background has them ignore the interrupt, and their children would inherit that:
+# a command that is interrupted in a test must end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ("tests.support.fixtures_postgres", "tests.support.fixtures_rabbitmq")
 

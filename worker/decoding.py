@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from schemas.cloudevents import STRUCTURED, CloudEvent, Form, Unreadable, encode_event, read_message
+from schemas.cloudevents import STRUCTURED, CloudEvent, Form, Unreadable, batch_elements, read_message
 from schemas.reasons import Reason
 from schemas.requests import Refusal, Request, read_request
 from schemas.topics import Topic, event_type, topic_of_type
@@ -25,6 +25,8 @@ class Item:
     #: Which delivery of its batch it came by: each batch message is answered by itself.
     group: int
     delivery: Delivery
+    #: Its place among the events of that message.
+    place: int
 
 
 class Rejected(NamedTuple):
@@ -51,22 +53,28 @@ def decode(topic: Topic, environment: Environment, deliveries: Sequence[Delivery
     items: list[Item] = []
     rejected: list[Rejected] = []
     for group, delivery in enumerate(deliveries):
+        elements: list[bytes] = []
         reading = read_message(delivery.body, delivery.content_type, delivery.content_encoding, delivery.headers)
-        for found in reading.items:
+        for place, found in enumerate(reading.items):
             if isinstance(found, Unreadable):
                 rejected.append(_unreadable(found, delivery))
                 continue
             request = _request(topic, environment, found)
             if not isinstance(request, Refusal):
-                items.append(Item(request, found, reading.form, group, delivery))
+                items.append(Item(request, found, reading.form, group, delivery, place))
+            elif reading.form is Form.SINGLE:
+                rejected.append(_whole(request.reason, request.detail, found, delivery))
             else:
-                rejected.append(_reject(request.reason, request.detail, reading.form, found, delivery))
+                elements = elements or batch_elements(delivery.body)
+                rejected.append(_alone(request.reason, request.detail, found, elements[place]))
     return Decoded(items, rejected)
 
 
 def reject(item: Item, reason: Reason, detail: str) -> Rejected:
     """Turn a readable item into a dead letter: a fault of ours keeps it from being handled."""
-    return _reject(reason, detail, item.form, item.event, item.delivery)
+    if item.form is Form.SINGLE:
+        return _whole(reason, detail, item.event, item.delivery)
+    return _alone(reason, detail, item.event, batch_elements(item.delivery.body)[item.place])
 
 
 def message_of(event: CloudEvent) -> str:
@@ -113,30 +121,10 @@ def _unreadable(found: Unreadable, delivery: Delivery) -> Rejected:
     return Rejected(found.reason, found.detail, found.body, found.content_type, None, None)
 
 
-def _reject(reason: Reason, detail: str, form: Form, event: CloudEvent, delivery: Delivery) -> Rejected:
-    if form is Form.SINGLE:
-        return Rejected(
-            reason,
-            detail,
-            delivery.body,
-            delivery.content_type,
-            delivery.message_id or event.id,
-            delivery,
-        )
-    return Rejected(reason, detail, encode_event(_structured(event)), STRUCTURED, event.id, None)
+def _whole(reason: Reason, detail: str, event: CloudEvent, delivery: Delivery) -> Rejected:
+    message_id = delivery.message_id or event.id
+    return Rejected(reason, detail, delivery.body, delivery.content_type, message_id, delivery)
 
 
-def _structured(event: CloudEvent) -> dict[str, object]:
-    """Write an element of a batch as the event that it is by itself."""
-    envelope: dict[str, object] = {
-        "specversion": "1.0",
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "time": event.time,
-        "subject": event.subject,
-        "traceparent": event.traceparent,
-        "tracestate": event.tracestate,
-        "data": event.data,
-    }
-    return {name: value for name, value in envelope.items() if value is not None}
+def _alone(reason: Reason, detail: str, event: CloudEvent, element: bytes) -> Rejected:
+    return Rejected(reason, detail, element, STRUCTURED, event.id, None)

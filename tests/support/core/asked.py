@@ -26,7 +26,7 @@ def item(
     assert not isinstance(request, Refusal), request
     event = CloudEvent(message_id, "/tests", event_type(topic), data, None, None, traceparent, None)
     delivery = Delivery(1, b"", STRUCTURED, None, {}, topic.value, None, redelivered=False)
-    return Item(request, event, form, group, delivery)
+    return Item(request, event, form, group, delivery, 0)
 
 
 def invoice(  # noqa: PLR0913 -- all that a request can say
