@@ -62,9 +62,8 @@ _NAMED = """
 _BOUND = text(f"""
     {_NAMED}
     JOIN unnest(CAST(:taxpayer_ids AS text[]), CAST(:ids AS text[])) AS k (taxpayer_id, issue_request_id)
-      ON n.taxpayer_id = k.taxpayer_id AND coalesce(n.issue_request_id, n.bound_to) = k.issue_request_id
-    WHERE n.environment = :environment AND n.bound_to IS NOT NULL AND n.status = 'bound'
-      AND (n.issue_request_id IS NOT NULL OR n.bound_to IS NOT NULL)
+      ON n.taxpayer_id = k.taxpayer_id AND n.bound_to = k.issue_request_id
+    WHERE n.environment = :environment AND n.status = 'bound'
 """)
 
 _FIND = text(f"""

@@ -413,6 +413,13 @@ numbers = Table(
         "range_id",
         postgresql_where=text("status = 'available'"),
     ),
+    Index(
+        "ix_numbers_bound",
+        "taxpayer_id",
+        "environment",
+        "bound_to",
+        postgresql_where=text("status = 'bound'"),
+    ),
     # Numbers are stored in the order of their assignment, so this says where to look for a time at no cost.
     Index("ix_numbers_assigned_at", "assigned_at", postgresql_using="brin"),
     comment="One row for each number that was assigned, or split off a manual range: its present state.",

@@ -493,6 +493,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'available'"),
     )
     op.create_index(
+        "ix_numbers_bound",
+        "numbers",
+        ["taxpayer_id", "environment", "bound_to"],
+        unique=False,
+        postgresql_where=sa.text("status = 'bound'"),
+    )
+    op.create_index(
         "uq_numbers_issue_request",
         "numbers",
         ["taxpayer_id", "environment", sa.literal_column("(coalesce(issue_request_id, bound_to))")],
