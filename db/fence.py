@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, event, select, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from db.tables import deployment
 
@@ -33,10 +33,10 @@ _PRESENT = """
 
 _IDENTITY = text(f"SELECT {_PRESENT}")
 
-# Without its row the database is half restored: that is another one, too.
+# Without its row or a table the database is half restored: that is another one, too.
 _IS_ANOTHER = f"SELECT coalesce((SELECT identity FROM deployment), '') IS DISTINCT FROM {_PRESENT}"  # noqa: S608
 
-_NO_SCHEMA_YET = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+_HALF_RESTORED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
 
 class AnotherDatabaseError(OperationalError):
@@ -54,7 +54,10 @@ class AnotherDatabaseError(OperationalError):
 
 
 class Fence:
-    """Keeps an engine off a database that is not the one that was recorded; never opens again once it was shut."""
+    """Keeps an engine off a database that is not the one that was recorded; never opens again once it was shut.
+
+    The database had its schema when the fence was put up.
+    """
 
     def __init__(self, engine: Engine) -> None:
         #: Why nothing is done any more; None while the database is the one that was recorded.
@@ -63,17 +66,25 @@ class Fence:
 
     def check(self, connection: Connection) -> None:
         """Look before anything is changed; raises `AnotherDatabaseError`."""
-        if self.refusal is not None or is_another_database(connection):
+        if self.refusal is not None:
+            self._shut()
+        try:
+            is_another = is_another_database(connection)
+        except ProgrammingError as error:
+            if not isinstance(error.orig, _HALF_RESTORED):
+                raise
+            is_another = True
+        if is_another:
             self._shut()
 
     def _look_at_new(self, connection: "psycopg.Connection[Any]", _record: object) -> None:
         try:
             row = connection.execute(_IS_ANOTHER.encode()).fetchone()
-        except _NO_SCHEMA_YET:
-            row = None  # Nothing to issue from; `db.migrate.check_database` says what to do.
+        except _HALF_RESTORED:
+            row = None
         finally:
             connection.rollback()
-        if row is not None and row[0]:
+        if row is None or row[0]:
             connection.close()
             self._shut()
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 import db.migrations
 from db.engine import open_engine
+from db.guards import set_guards
 from db.migrate import WrongDatabaseError, check_database, migrate
 from db.tables import metadata
 from tests.support.core.catalog import catalog
@@ -65,6 +66,7 @@ def check(engine: Engine, environment: str = "sandbox") -> None:
 
 def test_migrations_build_exactly_what_the_models_say(new_engine: NewEngine, migrated: Engine) -> None:
     modelled = new_engine()
+    assert event.contains(metadata, "after_create", set_guards), "the models bring their guards along"
     metadata.create_all(modelled)
 
     wanted = catalog(modelled)

@@ -122,6 +122,24 @@ class PrivatePostgres:
         """Remove a database; whoever is connected to it is thrown out."""
         self._administer(f'DROP DATABASE "{url.rsplit("/", 1)[1]}" WITH (FORCE)')
 
+    def dump(self, url: str, file: Path) -> None:
+        """Back a database up, as an administrator does."""
+        self._program("pg_dump", "--format=custom", f"--file={file}", url)
+
+    def restore(self, url: str, file: Path) -> None:
+        """Put a backup into an empty database, or over what is there."""
+        self._program("pg_restore", "--clean", "--if-exists", "--exit-on-error", f"--dbname={url}", str(file))
+
+    def recreate_database(self, url: str, template: str | None = None) -> None:
+        """Replace a database by an empty one or a copy of another; whoever is connected is thrown out."""
+        self.drop_database(url)
+        copied = "template1" if template is None else template.rsplit("/", 1)[1]
+        self._administer(f'CREATE DATABASE "{url.rsplit("/", 1)[1]}" TEMPLATE "{copied}"')
+
+    def copy_database(self, url: str) -> str:
+        """Copy a database that nobody is connected to, and give the copy's URL."""
+        return self._create(url.rsplit("/", 1)[1])
+
     def start(self) -> None:
         """Start the server, for the first time or again with the same data, and wait until it takes connections."""
         if self._server is not None:
@@ -193,6 +211,15 @@ class PrivatePostgres:
         name = f"test_{next(self._numbers)}"
         self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url_of(name)
+
+    def _program(self, name: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(self._programs / name), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
     def _record_copy(self, url: str) -> str:
         """Let a copy be the database to issue from: to Fuma a copied database is a restored one."""

@@ -49,3 +49,21 @@ def test_days_are_chinas(instant: datetime, day: date) -> None:
 def test_a_day_begins_at_its_midnight_in_china() -> None:
     assert start_of_day(date(2027, 1, 1)) == NEW_YEAR
     assert start_of_day(date(2027, 1, 1)).utcoffset() == timedelta(0)
+
+
+def test_a_drills_time_flows_at_its_pace_stands_still_and_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = 0
+    monkeypatch.setattr("worker.clock.time.monotonic_ns", lambda: machine)
+    clock = Clock(LAST_SECOND - timedelta(minutes=1))
+
+    clock.flow_on(pace=40)
+    machine = 1_000_000_000
+    assert clock.now() == LAST_SECOND - timedelta(seconds=20)
+    clock.flow_on(pace=0)
+    machine = 9_000_000_000
+    assert clock.now() == LAST_SECOND - timedelta(seconds=20)
+    clock.flow_on(at=NEW_YEAR)
+    machine = 10_000_000_000
+    assert clock.now() == NEW_YEAR + timedelta(seconds=1)
+    clock.flow_on(at=LAST_SECOND)
+    assert clock.now() == NEW_YEAR + timedelta(seconds=1)

@@ -28,7 +28,7 @@ def database_url(core_database: str) -> str:
     tables = ", ".join(name for name in metadata.tables if name != "deployment")
     with psycopg.connect(core_database) as connection:
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
-        connection.execute("UPDATE deployment SET overdue_until = NULL")
+        connection.execute("UPDATE deployment SET overdue_until = NULL, recovered_at = NULL")
     return core_database
 
 
