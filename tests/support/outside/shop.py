@@ -4,7 +4,7 @@ from tests.support.outside.identities import Organization, organization
 from tests.support.outside.world import World
 
 #: More than the tests of a session ask for together.
-_STOCKED = 70
+_STOCKED = 100
 
 
 class Shop:
