@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, event, select, text, update
+from sqlalchemy import Connection, Engine, event, exists, select, text, update
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from db.tables import deployment
+from db.tables import claims, deployment, ranges
 
 REFUSAL = "the database was restored or its server replaced: stop every worker, then run `fuma recovered --reason …`"
 
@@ -104,9 +104,19 @@ def is_another_database(connection: Connection) -> bool:
 
 
 def refuse_another_database(connection: Connection) -> None:
-    """Raise `AnotherDatabaseError` where this database is not the one that was recorded."""
-    if is_another_database(connection):
+    """Raise `AnotherDatabaseError` where this database is not the one that was recorded.
+
+    A copy that never held a range or a claim, as one of a migrated template, is recorded as it is: it has forgotten
+    nothing that could be handed out again. The caller commits.
+    """
+    if is_another_database(connection) and not _take_empty_copy_into_use(connection):
         raise AnotherDatabaseError
+
+
+def _take_empty_copy_into_use(connection: Connection) -> bool:
+    empty = ~exists(select(ranges.c.range_id)) & ~exists(select(claims.c.claim_id))
+    taken = connection.execute(update(deployment).values(identity=present_identity(connection)).where(empty))
+    return taken.rowcount == 1
 
 
 def recovered_at(connection: Connection) -> datetime | None:

@@ -96,7 +96,7 @@ def _wait_for_database(engine: Engine, environment: str, stopping: threading.Eve
     pause = _FIRST_PAUSE
     while not stopping.is_set():
         try:
-            with engine.connect() as connection:
+            with engine.begin() as connection:
                 check_database(connection, environment)
                 refuse_another_database(connection)
         except (WrongDatabaseError, AnotherDatabaseError) as error:

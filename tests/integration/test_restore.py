@@ -9,10 +9,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from db.engine import open_engine
-from db.fence import REFUSAL, AnotherDatabaseError, Fence, is_another_database
+from db.fence import REFUSAL, AnotherDatabaseError, Fence, is_another_database, refuse_another_database
+from db.tables import deployment
 from schemas.topics import Topic
 from tests.support.commands import FUMA
 from tests.support.core.asked import claim, invoice, invoices, outcome
@@ -260,3 +261,14 @@ def test_a_worker_that_never_stopped_is_refused_like_any_other(core: Core) -> No
 
     with pytest.raises(AnotherDatabaseError):
         core.issue(invoice("R2"))
+
+
+def test_a_copy_that_never_held_a_range_is_taken_into_use_as_it_is(database_url: str) -> None:
+    """As a database made from a migrated template is: it has forgotten nothing."""
+    engine = open_engine(database_url, application="test")
+    with engine.begin() as connection:
+        connection.execute(update(deployment).values(identity="another"))
+        assert is_another_database(connection)
+        refuse_another_database(connection)
+        assert not is_another_database(connection)
+    engine.dispose()

@@ -112,14 +112,14 @@ def test_an_exception_shows_its_kind_and_place_and_not_its_text(stream: io.Strin
 
 
 def test_libraries_are_heard_from_warnings_on_without_their_arguments(stream: io.StringIO) -> None:
-    library = logging.getLogger("pika.adapters")  # noqa: TID251 -- what libraries do
+    library = logging.getLogger("aiohttp.server")  # noqa: TID251 -- what libraries do
     library.info("connected to %s", SECRET)
     try:
         _fail(OSError(SECRET))
     except OSError:
         library.exception("lost %s", SECRET)
     (line,) = lines(stream)
-    assert (line["event"], line["logger"], line["level"]) == ("lost %s", "pika.adapters", "error")
+    assert (line["event"], line["logger"], line["level"]) == ("lost %s", "aiohttp.server", "error")
     assert SECRET not in stream.getvalue()
 
 

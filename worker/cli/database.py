@@ -45,7 +45,7 @@ def ready_engine(settings: Settings, *, changing: bool = True) -> Iterator[Engin
     In a database that was restored nothing may be changed: raises `AnotherDatabaseError`; who only reads is warned.
     """
     with opened_engine(settings) as engine:
-        with engine.connect() as connection:
+        with engine.begin() as connection:
             check_database(connection, settings.environment)
             if changing:
                 refuse_another_database(connection)

@@ -116,6 +116,27 @@ def test_next_years_numbers_are_claimed_from_the_day_that_is_set(
     assert {year for (year,) in core.rows("SELECT year FROM claims")} == years
 
 
+def test_a_december_claim_that_brings_the_present_year_is_followed_at_midnight_and_no_sooner(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(clock=HandClock(in_china("2026-12-31", "20:00")), next_year_from=(12, 15))
+    core.register()
+    core.fill(1, year=2027)
+    core.issue(invoice("R1", issue_date="2027-01-01"))
+    core.authority.will(granted(1, 1000, year=2026))
+
+    [early] = core.claim_and_call()
+    core.clock.set(in_china("2026-12-31", "23:59"))
+    assert core.claim_and_call() == []
+    core.clock.set(in_china("2027-01-01", "00:00"))
+    [timely] = core.claim_and_call()
+
+    assert [(each.topic, each.data["year"], each.data["quantity"]) for each in (early, timely)] == [
+        (Topic.RANGE_CLAIMED, 2026, 1000),
+        (Topic.RANGE_CLAIMED, 2027, 100),
+    ]
+
+
 def test_a_manual_claim_in_january_that_brings_the_old_year_is_split_as_it_is(core: Core) -> None:
     core.clock.set(in_china("2027-01-01", "00:05"))
     core.request_claims(claim(quantity=5))
