@@ -77,6 +77,11 @@ def add_messages(
     return [StoredMessage(outbox_id, message) for outbox_id, message in zip(sorted(ids), messages, strict=True)]
 
 
+def leave_messages(connection: Connection, messages: Sequence[OutgoingMessage], *, now: datetime) -> None:
+    """Store messages that this process will not publish: any worker's next sweep does."""
+    add_messages(connection, messages, now=now - LEASE)
+
+
 def take_left_behind(connection: Connection, *, now: datetime, most: int) -> list[StoredMessage]:
     """Take over messages whose process did not get them confirmed in its time; the oldest first."""
     rows = connection.execute(_LEFT_BEHIND, {"now": now, "publish_after": now + LEASE, "most": most})

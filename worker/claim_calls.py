@@ -22,7 +22,8 @@ _log = structlog.get_logger()
 #: A call's turn: longer than the client's time limits and a slow commit together. After it, the claim is due again.
 TURN = timedelta(seconds=60)
 
-_SETTLING_TRIES = 3
+#: Seconds between the tries to store an answer: a database that comes back soon finds it still in hand.
+_SETTLING_PAUSES = (0.2, 1.0, 3.0, 5.0)
 
 
 class ClaimCalls:
@@ -109,7 +110,7 @@ class ClaimCalls:
         )
         answer = self._authority.claim(call)
         _log.info("claim-answered", claim_id=claim.claim_id, answer=type(answer).__name__.lower())
-        for attempt in range(1, _SETTLING_TRIES + 1):
+        for attempt, pause in enumerate((*_SETTLING_PAUSES, 0.0), start=1):
             try:
                 self._transactions.run(lambda connection: self._settling.settle(connection, claim, answer))
             except DBAPIError as error:
@@ -121,6 +122,7 @@ class ClaimCalls:
                     sqlstate=sqlstate(error),
                     constraint=constraint(error),
                 )
+                time.sleep(pause)
             else:
                 return
 

@@ -5,7 +5,7 @@ What either leads to is told by events, which lie in the outbox until a worker p
 
 from datetime import timedelta
 
-from db.outbox import add_messages
+from db.outbox import leave_messages
 from db.records import WaitingRequest
 from worker.answers import Answer, pack
 from worker.cli.database import ready_engine
@@ -28,7 +28,7 @@ def cancel(settings: Settings, issue_request_id: str, taxpayer: str | None, reas
     with ready_engine(settings) as engine, engine.begin() as connection:
         issuing = Issuing(settings.environment, clock)
         found = issuing.cancel(connection, issue_request_id, taxpayer_id, given)
-        add_messages(connection, pack(_answers(found, issue_request_id)), now=clock.now())
+        leave_messages(connection, pack(_answers(found, issue_request_id)), now=clock.now())
     say(f"{issue_request_id} waits no longer; a worker will publish its number-refused")
 
 
@@ -40,7 +40,7 @@ def release(settings: Settings, range_id: str, reason: str) -> None:
     releasing = Releasing(settings.environment, clock, timedelta(hours=settings.old_year_grace_hours))
     with ready_engine(settings) as engine, engine.begin() as connection:
         answers = releasing.release(connection, parsed, given)
-        add_messages(connection, pack(answers), now=clock.now())
+        leave_messages(connection, pack(answers), now=clock.now())
     say(f"range {parsed} is in use now")
 
 

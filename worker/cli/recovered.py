@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from db.migrate import check_database
-from db.outbox import add_messages
+from db.outbox import leave_messages
 from worker.answers import pack
 from worker.cli.database import opened_engine
 from worker.cli.hand import checked_reason
@@ -32,7 +32,7 @@ def recovered(
             check_database(connection, settings.environment)
         with engine.begin() as connection:
             recovery, answers = recovering.recover(connection, reason=because, requested_by=operator())
-            add_messages(connection, pack(answers), now=clock.now())
+            leave_messages(connection, pack(answers), now=clock.now())
     say(
         f"{recovery.ranges} ranges are quarantined and {recovery.claims} open claims given up;"
         f" {recovery.stocks} stocks ran out by it: start the workers, they claim fresh ranges and serve who waits",

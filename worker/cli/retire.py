@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from db.outbox import add_messages
+from db.outbox import leave_messages
 from schemas.invoice_number import format_number
 from worker.answers import pack
 from worker.cli.database import reading, ready_engine
@@ -65,7 +65,7 @@ def retire_ranges(
             reason=because,
             requested_by=operator(),
         )
-        add_messages(connection, pack(answers), now=clock.now())
+        leave_messages(connection, pack(answers), now=clock.now())
     _show(retirement)
     say(f"{_counts(retirement)} retired; a worker will publish it and claim anew")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from db.outbox import add_messages
+from db.outbox import leave_messages
 from worker.answers import pack
 from worker.claiming import Claiming
 from worker.cli.database import ready_engine
@@ -50,7 +50,7 @@ def _resume(taxpayer: _Taxpayer, reason: _Reason) -> None:
     taxpayer_id, because = checked_taxpayer(taxpayer), checked_reason(reason)
     with ready_engine(settings) as engine, engine.begin() as connection:
         answers = _pausing(settings).resume(connection, taxpayer_id, because)
-        add_messages(connection, pack(answers), now=Clock(settings.clock).now())
+        leave_messages(connection, pack(answers), now=Clock(settings.clock).now())
     say(f"{taxpayer_id} is resumed; a worker will publish what was waited for")
 
 
