@@ -115,10 +115,14 @@ def test_a_refusal_is_not_remembered(shop: Shop) -> None:
     assert record.data["taxpayer_id"] == late.taxpayer_id
 
 
-def test_a_named_number_is_not_available_before_binding_stands(shop: Shop) -> None:
+def test_a_named_manual_number_is_used_once(shop: Shop) -> None:
     org = shop.organization()
     claimed = shop.world.claim(org, "to-be-named", 3)
-    reason, routing_key = refusal(shop, org, "names-one", number=claimed.data["first_number"])
+    shop.world.send(issuing(org, "names-one", number=claimed.data["first_number"]))
+    told = shop.world.events.one("number-assigned", issue_request_id="names-one", taxpayer_id=org.taxpayer_id)
+    assert told.data["invoice_number"] == claimed.data["first_number"]
+    assert told.data["claim_mode"] == "manual"
+    reason, routing_key = refusal(shop, org, "names-it-too", number=claimed.data["first_number"])
     assert reason == "number-not-available"
     assert routing_key == f"number-refused.{org.taxpayer_id}"
 

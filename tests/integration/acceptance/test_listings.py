@@ -79,7 +79,7 @@ def test_filters_of_numbers(shop: Shop, org: Organization) -> None:
 
 def test_the_history_of_a_number_names_its_request(shop: Shop, org: Organization) -> None:
     (used, *_) = shop.world.numbers("--taxpayer", org.taxpayer_id, "--claim-mode", "automatic")
-    told = shop.world.fuma.ok("numbers", "--number", used["invoice_number"], "--history")
+    told = shop.world.fuma.ok("numbers", "--history", used["invoice_number"])
     assert used["issue_request_id"] in told
 
 

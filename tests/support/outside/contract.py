@@ -54,7 +54,7 @@ _MAY_LACK: Mapping[str, frozenset[str]] = {
 JSON_FIELDS: Mapping[str, frozenset[str]] = {
     "ranges": _names(
         "range_id organization taxpayer_id environment channel_mode year first_number last_number claimed "
-        "remaining claim_mode status claim_id created_at"
+        "remaining claim_mode status claim_id created_at days_left"
     ),
     "claims": _names(
         "claim_id claim_mode organization taxpayer_id quantity business_serial status reason detail "
