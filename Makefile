@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: install run test check format lock services help
+.PHONY: install run test life check format lock services help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,6 +40,9 @@ run: install ## the main job, everything embedded: a realistic mix of requests, 
 
 test: install services check ## all tests, with a RabbitMQ and a PostgreSQL of their own
 	$(BIN)/python -m pytest $(ARGS)
+
+life: install ## the whole life of a number at random against a model; minutes, and not yet part of `make test`
+	$(BIN)/python -m pytest tests/integration/life/play_life.py tests/integration/life/play_mutants.py $(ARGS)
 
 services:
 	@sh tests/support/ensure_services.sh
