@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from pydantic_core import to_json
 
@@ -53,9 +53,11 @@ class Form(StrEnum):
     BATCH = "batch"
 
 
-@dataclass(frozen=True, slots=True)
-class CloudEvent:
-    """One event as it came; `data` is parsed JSON and not looked into, None where there is none."""
+class CloudEvent(NamedTuple):
+    """One event as it came; `data` is parsed JSON and not looked into, None where there is none.
+
+    Where `schemas.plain_requests` read it, `data` is the request.
+    """
 
     id: str
     source: str
@@ -140,6 +142,15 @@ def encode_batch(events: Sequence[bytes]) -> bytes:
 def batch_elements(body: bytes) -> list[bytes]:
     """Cut a readable batch into its elements as they stand there, each of which is a structured message by itself."""
     return [text.encode() for text in strict_json.elements(strict_json.decode(body))]
+
+
+def valid_trace(traceparent: object, tracestate: object) -> tuple[str | None, str | None]:
+    """Give what is valid of a W3C trace context; the state means nothing without its parent."""
+    if not isinstance(traceparent, str) or not _TRACEPARENT.fullmatch(traceparent):
+        return None, None
+    if not isinstance(tracestate, str) or not _TRACESTATE.fullmatch(tracestate):
+        return traceparent, None
+    return traceparent, tracestate
 
 
 def _check_outside(body: bytes, content_encoding: str | None) -> None:
@@ -274,12 +285,7 @@ def _event(attributes: Mapping[str, object], data: object) -> CloudEvent:
     time = _optional(attributes, "time")
     if time is not None and not is_timestamp(time):
         _refuse("time: expected an RFC 3339 date and time with its zone")
-    traceparent = attributes.get("traceparent")
-    if not isinstance(traceparent, str) or not _TRACEPARENT.fullmatch(traceparent):
-        traceparent = None
-    tracestate = attributes.get("tracestate") if traceparent else None
-    if not isinstance(tracestate, str) or not _TRACESTATE.fullmatch(tracestate):
-        tracestate = None
+    traceparent, tracestate = valid_trace(attributes.get("traceparent"), attributes.get("tracestate"))
     return CloudEvent(
         _required(attributes, "id"),
         _required(attributes, "source"),

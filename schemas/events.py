@@ -264,6 +264,29 @@ class OutcomeOverdue(Outcome):
     """Nobody has said in time what became of the upload."""
 
 
+class Input(Told):
+    """What the events on a queue's input share: what one worker saw of it."""
+
+    #: The topic of the queue.
+    topic: Annotated[Topic, Field(strict=False, description="a topic")]
+    #: Which worker: its host and process.
+    worker: _Identifier
+    #: How many of the last `of` messages could not be read.
+    unreadable: Count
+    of: Count
+    #: The commonest reason of those; null where there are none.
+    commonest_reason: _ReasonField | None
+    at: Instant
+
+
+class InputDegraded(Input):
+    """Most of what arrives can't be read: a producer is broken. The worker slows down and goes on with the rest."""
+
+
+class InputRecovered(Input):
+    """What arrives can be read again, or nothing unreadable has come for a minute."""
+
+
 #: The model of each event topic's `data`.
 EVENT_MODELS: dict[Topic, type[Told]] = {
     Topic.NUMBER_ASSIGNED: NumberAssigned,
@@ -285,4 +308,6 @@ EVENT_MODELS: dict[Topic, type[Told]] = {
     Topic.NUMBER_HELD: NumberHeld,
     Topic.OUTCOME_REFUSED: OutcomeRefused,
     Topic.OUTCOME_OVERDUE: OutcomeOverdue,
+    Topic.INPUT_DEGRADED: InputDegraded,
+    Topic.INPUT_RECOVERED: InputRecovered,
 }

@@ -18,6 +18,8 @@ from schemas.vocabulary import Environment
 #: The smallest and the largest 64-bit integer: beyond them other languages, and the database, lose digits.
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
 
+#: The most characters of a business key, and of an organisation's code.
+LONGEST_KEY = 64
 #: Text without control characters: NUL can't be stored, and the others break logs and tables.
 _PLAIN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 _FIRST_YEAR, _LAST_YEAR = 2000, 2099
@@ -47,7 +49,8 @@ def expected(field: FieldInfo) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _read_date(text: str) -> date:
+def read_date(text: str) -> date:
+    """Read a real date of this century written YYYY-MM-DD; raises `ValueError` for any other text."""
     # fromisoformat takes other ISO forms too; a real date in exactly this one reads back the same.
     day = date.fromisoformat(text) if len(text) == _DATE_LENGTH else None
     if day is None or day.isoformat() != text or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
@@ -58,7 +61,7 @@ def _read_date(text: str) -> date:
 
 def _issue_date(value: object) -> date:
     if isinstance(value, str):
-        return _read_date(value)
+        return read_date(value)
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     msg = "not a date"
@@ -96,11 +99,21 @@ _NO_CONTROL_CHARACTERS = "none of them a control character"
 #: The key by which a request is the same request (the contract, "Messages").
 BusinessKey = Annotated[
     str,
-    Field(min_length=1, max_length=64, pattern=_PLAIN, description=f"1 to 64 characters, {_NO_CONTROL_CHARACTERS}"),
+    Field(
+        min_length=1,
+        max_length=LONGEST_KEY,
+        pattern=_PLAIN,
+        description=f"1 to 64 characters, {_NO_CONTROL_CHARACTERS}",
+    ),
 ]
 OrganizationCode = Annotated[
     str,
-    Field(min_length=1, max_length=64, pattern=_PLAIN, description=f"1 to 64 characters, {_NO_CONTROL_CHARACTERS}"),
+    Field(
+        min_length=1,
+        max_length=LONGEST_KEY,
+        pattern=_PLAIN,
+        description=f"1 to 64 characters, {_NO_CONTROL_CHARACTERS}",
+    ),
 ]
 RequestedBy = Annotated[
     str | None,

@@ -53,6 +53,9 @@ class OrganizationEntry(Data):
     ] = _USUAL_THRESHOLD
 
 
+#: Members that merge keys may bring into entries, in the whole of a YAML file.
+_MOST_MERGED = 500_000
+
 #: What organisations that share one stock must agree in.
 SHARED_FIELDS = ("using_unit_id", "automatic_claims", "claim_quantity", "claim_sizing", "low_threshold")
 
@@ -112,6 +115,17 @@ def _read_json(text: str) -> object:
 class _Loader(yaml.SafeLoader):
     """YAML's plain values only, and no key twice: by itself the reader would keep the last one and say nothing."""
 
+    #: How many members merge keys (<<) have brought so far.
+    _merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        own = len(node.value)
+        super().flatten_mapping(node)
+        # A few lines of merges of merges would bring more members than any memory holds.
+        self._merged += len(node.value) - own
+        if self._merged > _MOST_MERGED:
+            raise yaml.constructor.ConstructorError(None, None, "merge keys bring too much", node.start_mark)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:  # noqa: FBT001, FBT002  (the signature is PyYAML's)
         # Before the merge keys (<<) are worked in: what stands there itself may well replace what they bring.
         written = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -138,7 +152,11 @@ def _entry(place: int, value: object) -> OrganizationEntry:
         msg = f"entry {place}: expected fields and their values"
         raise OrganizationsError(msg)
     code = value.get("code")
-    name = f"entry {place} (code {code})" if isinstance(code, str) and code.isprintable() else f"entry {place}"
+    name = (
+        f"entry {place} (code {code[:_LONGEST_KEY_SHOWN]})"
+        if isinstance(code, str) and code.isprintable()
+        else f"entry {place}"
+    )
     unknown = next((key for key in value if key not in OrganizationEntry.model_fields), None)
     if unknown is not None:
         # A name from the operator's own file, shown so that a slip of the pen can be found.

@@ -36,6 +36,9 @@ class Reason(StrEnum):
     #: Our addition: the database was restored, and has forgotten what was given out since its backup.
     RESTORED = "restored"
 
+    #: Our addition: LeQi answered, and the answer can't be stored. It is asked for again.
+    NOT_STORED = "not-stored"
+
     #: No CloudEvent, or its data isn't what the schema asks for.
     MALFORMED = "malformed"
     #: A CloudEvent of a type that isn't ours, or that its queue doesn't serve.

@@ -34,6 +34,8 @@ class Topic(StrEnum):
     NUMBER_HELD = "number-held"
     OUTCOME_REFUSED = "outcome-refused"
     OUTCOME_OVERDUE = "outcome-overdue"
+    INPUT_DEGRADED = "input-degraded"
+    INPUT_RECOVERED = "input-recovered"
 
 
 #: What others ask of Fuma.
@@ -80,6 +82,8 @@ PUBLISHED: tuple[Topic, ...] = (
     Topic.NUMBER_HELD,
     Topic.OUTCOME_REFUSED,
     Topic.OUTCOME_OVERDUE,
+    Topic.INPUT_DEGRADED,
+    Topic.INPUT_RECOVERED,
 )
 
 _TYPES: dict[Topic, str] = {topic: f"fuma.{topic.value}.v1" for topic in Topic}
