@@ -1,18 +1,34 @@
 """Engines: how Fuma connects to PostgreSQL, and what is said of an error without showing a row."""
 
+import psycopg
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-#: SQLSTATE classes that speak of the rows themselves: a value that can't be stored, a constraint that refuses it.
-_OF_THE_DATA = ("22", "23")
+from db.silence import bound_silence
+
+#: All that the database, or the way to it, may raise in the midst of work; also that every connection is taken.
+DATABASE_ERRORS = (DBAPIError, NoConnectionError, psycopg.Error)
+
+#: SQLSTATE classes that speak of the rows themselves: a value that can't be stored, a constraint that refuses it, two
+#: rows where one is meant (21), more than an index or a statement can hold (54), a trigger's refusal (P0).
+_OF_THE_DATA = ("21", "22", "23", "54", "P0")
+#: What psycopg itself refuses to send, as a text with a NUL character; no server was asked, so there is no SQLSTATE.
+_NEVER_SENT = (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError, psycopg.ProgrammingError)
+
+#: What is said where the server's certificate, or the lack of one, ends it.
+UNTRUSTED = (
+    "the database's certificate isn't trusted, or it has none:"
+    " check sslmode, sslrootcert and the host in FUMA_DATABASE_URL"
+)
 
 
-def open_engine(url: str, *, application: str, pool_size: int = 5) -> Engine:
+def open_engine(url: str, *, application: str, pool_size: int = 5, silence: float | None = None) -> Engine:
     """Make an engine for `url` (`postgresql://…`, any of 14 to 18); nothing is connected yet.
 
     Statements have no parameters in their error texts, and a stuck one ends: 30 s a statement, 10 s for a lock,
-    60 s idle in a transaction.
+    60 s idle in a transaction. After `silence` seconds without any answer a connection is given up.
     Raises `ValueError` for an address that is none of PostgreSQL.
     """
     try:
@@ -23,7 +39,7 @@ def open_engine(url: str, *, application: str, pool_size: int = 5) -> Engine:
     if parsed.get_backend_name() != "postgresql":
         message = f"FUMA_DATABASE_URL must begin with postgresql://, not {parsed.get_backend_name()}://"
         raise ValueError(message)
-    return create_engine(
+    engine = create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=2,
@@ -40,30 +56,53 @@ def open_engine(url: str, *, application: str, pool_size: int = 5) -> Engine:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            # With our bytes on their way to it, the kernel alone would try for a quarter of an hour.
+            "tcp_user_timeout": 30_000,
         },
     )
+    if silence is not None:
+        bound_silence(engine, silence)
+    return engine
 
 
-def sqlstate(error: DBAPIError) -> str | None:
+def sqlstate(error: BaseException) -> str | None:
     """The five characters by which PostgreSQL classes the error; None where no server answered."""
-    state = getattr(error.orig, "sqlstate", None)
+    state = getattr(_origin(error), "sqlstate", None)
     return state if isinstance(state, str) else None
 
 
-def constraint(error: DBAPIError) -> str | None:
+def constraint(error: BaseException) -> str | None:
     """The name of the constraint that refused the statement, if one did."""
-    diagnostic = getattr(error.orig, "diag", None)
+    diagnostic = getattr(_origin(error), "diag", None)
     name = getattr(diagnostic, "constraint_name", None)
     return name if isinstance(name, str) else None
 
 
-def is_data_error(error: DBAPIError) -> bool:
+def is_data_error(error: BaseException) -> bool:
     """Whether the rows themselves were refused, so that one of them spoils the others.
 
-    Any other trouble is the server's or ours: away, busy, a conflict, a missing column; no row is to blame for it.
+    Any other trouble is the server's or ours: away, busy, full, a conflict, a missing column; no row is to blame.
     """
     state = sqlstate(error)
-    return state is not None and state.startswith(_OF_THE_DATA)
+    if state is None:
+        return isinstance(_origin(error), _NEVER_SENT)
+    return state.startswith(_OF_THE_DATA)
+
+
+def is_untrusted(error: DBAPIError) -> bool:
+    """Whether the server is not spoken to for want of TLS that can be trusted: its certificate, its name, or none."""
+    words = str(error.orig)
+    return sqlstate(error) is None and any(
+        sign in words
+        for sign in (
+            "certificate verify failed",
+            # Of an authority that has the name of ours and another key.
+            "signature failure",
+            "does not match host name",
+            "root certificate file",
+            "server does not support SSL",
+        )
+    )
 
 
 def is_permanent_refusal(error: DBAPIError) -> bool:
@@ -81,3 +120,8 @@ def is_permanent_refusal(error: DBAPIError) -> bool:
             or ("role" in words and "does not exist" in words)
         )
     return state.startswith(("28", "3D")) or state == "42501"
+
+
+def _origin(error: BaseException) -> BaseException:
+    """Give psycopg's own error, whether SQLAlchemy wrapped it or not."""
+    return getattr(error, "orig", None) or error

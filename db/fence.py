@@ -13,6 +13,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, event, exists, select, text, update
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from db.asking import Query, Reply, ask
 from db.tables import claims, deployment, ranges
 
 REFUSAL = "the database was restored or its server replaced: stop every worker, then run `fuma recovered --reason …`"
@@ -35,6 +36,7 @@ _IDENTITY = text(f"SELECT {_PRESENT}")
 
 # Without its row or a table the database is half restored: that is another one, too.
 _IS_ANOTHER = f"SELECT coalesce((SELECT identity FROM deployment), '') IS DISTINCT FROM {_PRESENT}"  # noqa: S608
+_LOOK = text(_IS_ANOTHER)
 
 _HALF_RESTORED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
@@ -100,7 +102,7 @@ def present_identity(connection: Connection) -> str:
 
 def is_another_database(connection: Connection) -> bool:
     """Whether this database is not the one that was recorded: it was restored, or its server was replaced."""
-    return bool(connection.execute(text(_IS_ANOTHER)).scalar_one())
+    return ask(connection, Query(_LOOK, {}, _is_another))
 
 
 def refuse_another_database(connection: Connection) -> None:
@@ -127,3 +129,8 @@ def recovered_at(connection: Connection) -> datetime | None:
 def record_recovery(connection: Connection, *, now: datetime) -> None:
     """Record this database as the one to issue from; every range that it held must go out of use with it."""
     connection.execute(update(deployment).values(identity=present_identity(connection), recovered_at=now))
+
+
+def _is_another(reply: Reply) -> bool:
+    ((is_another,),) = reply
+    return bool(is_another)

@@ -1,6 +1,12 @@
-"""Guards: what constraints can't say, kept by the database's own triggers.
+"""Guards: what constraints can't say, or say too slowly, kept by the database's own triggers.
 
 A number changes its state only by a step of the drawing, and every state that it had is kept.
+
+What a request and a number point to is looked up once for a statement's rows together: a foreign key asks for each row
+by itself, which took more than half of the database's time of an invoice.
+The guards refuse what the keys refused, under their names and SQLSTATE: a row whose other end isn't there.
+That it stays there: ranges and requests are never removed and never change what is pointed at, so no lock is needed;
+an organisation may move to another taxpayer while nobody has asked for it, so it is locked against that as a key does.
 """
 
 from sqlalchemy import Connection, MetaData, event, text
@@ -55,6 +61,154 @@ END
 $$
 """
 
+# The plans are made once for a session, perhaps while tables are empty: they may use indexes and nothing else.
+_REQUIRE_ORGANIZATION = """
+CREATE FUNCTION require_organization() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    missing bigint;
+BEGIN
+    WITH named AS (SELECT DISTINCT taxpayer_id, environment, organization FROM stored),
+    found AS (
+        SELECT FROM named AS k
+        JOIN organizations AS o
+          ON o.environment = k.environment AND o.code = k.organization AND o.taxpayer_id = k.taxpayer_id
+        FOR KEY SHARE OF o)
+    SELECT (SELECT count(*) FROM named) - (SELECT count(*) FROM found) INTO missing;
+    IF missing <> 0 THEN
+        RAISE EXCEPTION 'a request names an organization that is not there'
+            USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'fk_issue_requests_organization';
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+_KEEP_ORGANIZATION = """
+CREATE FUNCTION keep_organization_of_requests() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM issue_requests AS q
+        WHERE q.taxpayer_id = OLD.taxpayer_id AND q.environment = OLD.environment AND q.organization = OLD.code)
+    THEN
+        RAISE EXCEPTION 'an organization that has requests keeps its taxpayer'
+            USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'fk_issue_requests_organization';
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+_REQUIRE_RANGE_AND_REQUEST = """
+CREATE FUNCTION require_range_and_request() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM (
+            SELECT DISTINCT taxpayer_id, environment, range_id, prefix, range_first, range_last FROM stored) AS k
+        WHERE NOT EXISTS (
+            SELECT FROM ranges AS r
+            WHERE r.taxpayer_id = k.taxpayer_id AND r.environment = k.environment AND r.range_id = k.range_id
+              AND r.prefix = k.prefix AND r.first_sequence = k.range_first AND r.last_sequence = k.range_last))
+    THEN
+        RAISE EXCEPTION 'a number names a range of that extent that is not there'
+            USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'fk_numbers_range';
+    END IF;
+    IF EXISTS (
+        SELECT FROM stored AS n
+        WHERE n.issue_request_id IS NOT NULL AND NOT EXISTS (
+            SELECT FROM issue_requests AS q
+            WHERE q.taxpayer_id = n.taxpayer_id AND q.environment = n.environment
+              AND q.issue_request_id = n.issue_request_id))
+    THEN
+        RAISE EXCEPTION 'a number names a request that is not there'
+            USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'fk_numbers_issue_request';
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+_KEEP_WHILE_POINTED_AT = """
+CREATE FUNCTION keep_while_pointed_at() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    is_pointed_at boolean;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I)', TG_ARGV[0]) INTO is_pointed_at;
+    IF is_pointed_at THEN
+        RAISE EXCEPTION '% is not emptied while there are %', TG_TABLE_NAME, TG_ARGV[0]
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+#: The other ends of what replaced foreign keys.
+_ENDS = (
+    _REQUIRE_ORGANIZATION,
+    _KEEP_ORGANIZATION,
+    _REQUIRE_RANGE_AND_REQUEST,
+    _KEEP_WHILE_POINTED_AT,
+    """
+CREATE TRIGGER request_has_its_organization AFTER INSERT ON issue_requests
+REFERENCING NEW TABLE AS stored FOR EACH STATEMENT EXECUTE FUNCTION require_organization()
+""",
+    """
+CREATE TRIGGER changed_request_has_its_organization AFTER UPDATE ON issue_requests
+REFERENCING NEW TABLE AS stored FOR EACH STATEMENT EXECUTE FUNCTION require_organization()
+""",
+    """
+CREATE TRIGGER organization_keeps_its_requests AFTER DELETE ON organizations
+FOR EACH ROW EXECUTE FUNCTION keep_organization_of_requests()
+""",
+    """
+CREATE TRIGGER moved_organization_keeps_its_requests AFTER UPDATE ON organizations
+FOR EACH ROW WHEN ((OLD.taxpayer_id, OLD.environment, OLD.code) IS DISTINCT FROM
+                   (NEW.taxpayer_id, NEW.environment, NEW.code))
+EXECUTE FUNCTION keep_organization_of_requests()
+""",
+    """
+CREATE TRIGGER number_has_its_range_and_request AFTER INSERT ON numbers
+REFERENCING NEW TABLE AS stored FOR EACH STATEMENT EXECUTE FUNCTION require_range_and_request()
+""",
+    """
+CREATE TRIGGER changed_number_has_its_range_and_request AFTER UPDATE ON numbers
+REFERENCING NEW TABLE AS stored FOR EACH STATEMENT EXECUTE FUNCTION require_range_and_request()
+""",
+    """
+CREATE TRIGGER range_keeps_its_extent BEFORE DELETE
+OR UPDATE OF taxpayer_id, environment, range_id, prefix, first_sequence, last_sequence ON ranges
+FOR EACH ROW EXECUTE FUNCTION refuse_change()
+""",
+    """
+CREATE TRIGGER request_keeps_its_key BEFORE DELETE
+OR UPDATE OF taxpayer_id, environment, issue_request_id ON issue_requests
+FOR EACH ROW EXECUTE FUNCTION refuse_change()
+""",
+    """
+CREATE TRIGGER organizations_are_not_emptied AFTER TRUNCATE ON organizations
+FOR EACH STATEMENT EXECUTE FUNCTION keep_while_pointed_at('issue_requests')
+""",
+    """
+CREATE TRIGGER ranges_are_not_emptied AFTER TRUNCATE ON ranges
+FOR EACH STATEMENT EXECUTE FUNCTION keep_while_pointed_at('numbers')
+""",
+    """
+CREATE TRIGGER requests_are_not_emptied AFTER TRUNCATE ON issue_requests
+FOR EACH STATEMENT EXECUTE FUNCTION keep_while_pointed_at('numbers')
+""",
+)
+
+# A worker's role may not write history: the trigger does, with the rights of whoever owns it (`db.roles`).
+# Such a function must not find another table of that name first, not even a temporary one.
+HISTORY_BY_THE_OWNER = """
+DO $$ BEGIN
+    EXECUTE format('ALTER FUNCTION keep_number_history() SECURITY DEFINER SET search_path = %I, pg_temp',
+                   current_schema());
+END $$
+"""
+
 #: Functions and triggers, in the order of their making.
 GUARDS = (
     _KEEP_HISTORY,
@@ -76,6 +230,13 @@ FOR EACH ROW EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER history_is_append_only BEFORE UPDATE OR DELETE ON number_history
 FOR EACH ROW EXECUTE FUNCTION refuse_change()
 """,
+    *_ENDS,
+    # A late copy of such a message would bring a second number; of what waited in vain none came.
+    """
+CREATE TRIGGER answered_message_is_kept BEFORE DELETE OR UPDATE ON answered_messages
+FOR EACH ROW WHEN (OLD.answered) EXECUTE FUNCTION refuse_change()
+""",
+    HISTORY_BY_THE_OWNER,
 )
 
 

@@ -35,6 +35,13 @@ _END = text("""
     FROM gone LEFT JOIN counted USING (range_id)
 """)
 
+_CONFIRM = text("""
+    UPDATE ranges SET confirmed_at = :now, detail = concat_ws('; ', detail, CAST(:detail AS text))
+    WHERE environment = :environment AND status = 'quarantined' AND closed_at IS NOT NULL AND confirmed_at IS NULL
+      AND (CAST(:taxpayer_id AS text) IS NULL OR taxpayer_id = :taxpayer_id)
+      AND (CAST(:range_id AS uuid) IS NULL OR range_id = :range_id)
+""")
+
 _COUNT_FREE = text("""
     SELECT r.range_id, r.last_sequence - r.next_sequence + 1 + count(n.sequence)
     FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:range_ids AS uuid[])) AS v (taxpayer_id, range_id)
@@ -203,6 +210,32 @@ def count_free(connection: Connection, environment: str, held: Sequence[HeldRang
     """Count the numbers of each range that nobody holds: untouched, available and bound ones."""
     rows = connection.execute(_COUNT_FREE, _columns(environment, held))
     return {row[0]: int(row[1]) for row in rows}
+
+
+def confirm_ranges(
+    connection: Connection,
+    environment: str,
+    *,
+    taxpayer_id: str | None,
+    range_id: UUID | None,
+    detail: str,
+    now: datetime,
+) -> int:
+    """Record that numbers of ranges which a restore put out of use are on their requests' invoices alone.
+
+    Of one range, of a taxpayer's, or of all; those that were confirmed before are left as they are. Tells how many.
+    """
+    confirmed = connection.execute(
+        _CONFIRM,
+        {
+            "environment": environment,
+            "taxpayer_id": taxpayer_id,
+            "range_id": range_id,
+            "detail": detail,
+            "now": now,
+        },
+    )
+    return confirmed.rowcount
 
 
 def note_listed_unused(connection: Connection, environment: str, held: HeldRange, unused: int) -> None:

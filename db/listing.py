@@ -91,6 +91,11 @@ def list_ranges(connection: Connection, filters: Filters) -> Iterator[Mapping[st
             "created_before": lambda value: ranges.c.created_at < value,
             "status": lambda value: ranges.c.status == value,
             "claim_mode": lambda value: ranges.c.claim_mode == value,
+            "number": lambda value: and_(
+                ranges.c.prefix == value[0],
+                ranges.c.first_sequence <= value[1],
+                ranges.c.last_sequence >= value[1],
+            ),
         },
     )
 

@@ -1,5 +1,7 @@
 """Brings a database to the newest schema, and records which environment it serves."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -10,6 +12,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from db.fence import present_identity
+from db.roles import become_owner, established, grant
 from db.tables import deployment
 
 #: Two `fuma migrate` at once: the second waits for the first. The number means nothing, it only must be the same.
@@ -23,12 +26,13 @@ class WrongDatabaseError(Exception):
 def migrate(engine: Engine, environment: str) -> None:
     """Bring the database to the newest schema and record its environment; safe to run twice, and by two at once.
 
+    Where the database has its roles, what is new belongs to the owner, and worker and reader may what they need.
     Raises `WrongDatabaseError` where another environment is recorded; nothing is changed then.
     """
-    with engine.begin() as connection:
-        connection.execute(text("SET LOCAL lock_timeout = 0"))
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+    with alone(engine) as connection:
+        roles = established(connection)
+        if roles is not None:
+            become_owner(connection, roles)
         configuration = _configuration()
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "head")
@@ -37,7 +41,19 @@ def migrate(engine: Engine, environment: str) -> None:
             .values(environment=environment, recorded_at=func.now(), identity=present_identity(connection))
             .on_conflict_do_nothing(),
         )
+        if roles is not None:
+            grant(connection, roles)
         _check_environment(connection, environment)
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[Connection]:
+    """Give a transaction in which nobody else migrates or gives rights; it waits for whoever does."""
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        yield connection
 
 
 def check_database(connection: Connection, environment: str) -> None:

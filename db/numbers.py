@@ -6,11 +6,13 @@ The state before each change is kept by the database itself (`db.guards`).
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
 
+from db.arrays import dates, integers, of_requests, of_stocks, texts, uuids
+from db.asking import Query, Reply, no_answer
 from db.records import NamedNumber, RequestKey, StockKey, TakenNumber
 
 _ADD_ASSIGNED = text("""
@@ -59,12 +61,17 @@ _NAMED = """
     JOIN ranges AS r USING (taxpayer_id, environment, range_id)
 """
 
+# One key after the other, for the reason given in `db.issue_requests`.
 _BOUND = text(f"""
-    {_NAMED}
-    JOIN unnest(CAST(:taxpayer_ids AS text[]), CAST(:ids AS text[])) AS k (taxpayer_id, issue_request_id)
-      ON n.taxpayer_id = k.taxpayer_id AND n.bound_to = k.issue_request_id
-    WHERE n.environment = :environment AND n.status = 'bound'
-""")
+    SELECT b.*
+    FROM unnest(CAST(:taxpayer_ids AS text[]), CAST(:ids AS text[])) AS k (taxpayer_id, issue_request_id)
+    CROSS JOIN LATERAL (
+        {_NAMED}
+        WHERE n.taxpayer_id = k.taxpayer_id AND n.environment = :environment AND n.bound_to = k.issue_request_id
+          AND n.status = 'bound'
+        LIMIT 1
+    ) AS b
+""")  # noqa: S608 -- constants of this file
 
 _FIND = text(f"""
     {_NAMED}
@@ -121,7 +128,7 @@ class AssignedNumber(NamedTuple):
     issue_request_id: str
     issue_date: date
     message: str
-    event_id: UUID
+    event_id: str
 
 
 class NumberChange(NamedTuple):
@@ -135,78 +142,42 @@ class NumberChange(NamedTuple):
     bound_to: str | None = None
 
 
-def assign_numbers(
-    connection: Connection,
-    environment: str,
-    numbers: Sequence[AssignedNumber],
-    *,
-    now: datetime,
-) -> None:
+def assign_numbers(environment: str, numbers: Sequence[AssignedNumber], *, now: datetime) -> list[Query[None]]:
     """Store that requests hold these numbers now; a number or a request that stands already is refused by its key.
 
     Raises `ChangedMeanwhileError` where a stored number is not as it was read.
     """
+    queries = []
     fresh = [number for number in numbers if number.taken.is_fresh]
     if fresh:
         extents = [number.taken for number in fresh]
-        connection.execute(
-            _ADD_ASSIGNED,
-            {
-                **_assignments(environment, fresh, now),
-                "range_ids": [taken.range_id for taken in extents],
-                "range_firsts": [taken.range_first for taken in extents],
-                "range_lasts": [taken.range_last for taken in extents],
-            },
-        )
+        parameters = {
+            **_assignments(environment, fresh, now),
+            "range_ids": uuids([taken.range_id for taken in extents]),
+            "range_firsts": integers([taken.range_first for taken in extents]),
+            "range_lasts": integers([taken.range_last for taken in extents]),
+        }
+        queries.append(Query(_ADD_ASSIGNED, parameters, no_answer))
     stored = [number for number in numbers if not number.taken.is_fresh]
     if stored:
-        changed = connection.execute(
-            _ASSIGN_STORED,
-            {**_assignments(environment, stored, now), "steps": [number.taken.step for number in stored]},
-        )
-        if changed.rowcount != len(stored):
-            raise ChangedMeanwhileError
+
+        def read(changed: Reply) -> None:
+            if changed.rowcount != len(stored):
+                raise ChangedMeanwhileError
+
+        steps = integers([number.taken.step for number in stored])
+        queries.append(Query(_ASSIGN_STORED, {**_assignments(environment, stored, now), "steps": steps}, read))
+    return queries
 
 
-def pooled_numbers(
-    connection: Connection,
-    environment: str,
-    keys: Collection[StockKey],
-) -> Mapping[StockKey, list[TakenNumber]]:
+def pooled_numbers(environment: str, keys: Collection[StockKey]) -> Query[Mapping[StockKey, list[TakenNumber]]]:
     """Read the released numbers of these locked stocks; they are taken before a range's cursor moves on."""
-    found: dict[StockKey, list[TakenNumber]] = defaultdict(list)
-    if keys:
-        ordered = sorted(keys)
-        rows = connection.execute(
-            _POOLED,
-            {
-                "environment": environment,
-                "taxpayer_ids": [key.taxpayer_id for key in ordered],
-                "channel_modes": [key.channel_mode for key in ordered],
-                "years": [key.year for key in ordered],
-            },
-        )
-        for row in rows:
-            found[StockKey(row[0], row[1], row[2])].append(TakenNumber(*row[3:]))
-    return found
+    return Query(_POOLED, of_stocks(environment, keys), _pooled_by_stock)
 
 
-def bound_numbers(
-    connection: Connection,
-    environment: str,
-    keys: Collection[RequestKey],
-) -> dict[RequestKey, NamedNumber]:
+def bound_numbers(environment: str, keys: Collection[RequestKey]) -> Query[dict[RequestKey, NamedNumber]]:
     """Read the numbers that are bound to these requests."""
-    rows = connection.execute(
-        _BOUND,
-        {
-            "environment": environment,
-            "taxpayer_ids": [key.taxpayer_id for key in keys],
-            "ids": [key.issue_request_id for key in keys],
-        },
-    )
-    found = [_named(row) for row in rows.mappings()]
-    return {RequestKey(number.taxpayer_id, number.holder or ""): number for number in found}
+    return Query(_BOUND, of_requests(environment, keys), _bound_by_request)
 
 
 def find_numbers(
@@ -226,7 +197,7 @@ def find_numbers(
             "sequences": [number[2] for number in numbers],
         },
     )
-    found = [_named(row) for row in rows.mappings()]
+    found = [_named(row) for row in rows]
     return {(number.taxpayer_id, number.taken.prefix, number.taken.sequence): number for number in found}
 
 
@@ -316,31 +287,29 @@ def _assignments(environment: str, numbers: Sequence[AssignedNumber], now: datet
     return {
         "environment": environment,
         "now": now,
-        "taxpayer_ids": [number.taxpayer_id for number in numbers],
-        "prefixes": [number.taken.prefix for number in numbers],
-        "sequences": [number.taken.sequence for number in numbers],
-        "ids": [number.issue_request_id for number in numbers],
-        "issue_dates": [number.issue_date for number in numbers],
-        "messages": [number.message for number in numbers],
-        "event_ids": [number.event_id for number in numbers],
+        "taxpayer_ids": texts([number.taxpayer_id for number in numbers]),
+        "prefixes": integers([number.taken.prefix for number in numbers]),
+        "sequences": integers([number.taken.sequence for number in numbers]),
+        "ids": texts([number.issue_request_id for number in numbers]),
+        "issue_dates": dates([number.issue_date for number in numbers]),
+        "messages": texts([number.message for number in numbers]),
+        "event_ids": uuids([number.event_id for number in numbers]),
     }
 
 
-def _named(row: RowMapping) -> NamedNumber:
-    return NamedNumber(
-        taxpayer_id=row["taxpayer_id"],
-        year=row["year"],
-        channel_mode=row["channel_mode"],
-        status=row["status"],
-        holder=row["holder"],
-        range_status=row["range_status"],
-        taken=TakenNumber(
-            row["range_id"],
-            row["prefix"],
-            row["sequence"],
-            row["range_first"],
-            row["range_last"],
-            row["claim_mode"],
-            row["following_step"],
-        ),
-    )
+def _pooled_by_stock(rows: Reply) -> Mapping[StockKey, list[TakenNumber]]:
+    found: dict[StockKey, list[TakenNumber]] = defaultdict(list)
+    for row in rows:
+        found[StockKey(row[0], row[1], row[2])].append(TakenNumber(*row[3:]))
+    return found
+
+
+def _bound_by_request(rows: Reply) -> dict[RequestKey, NamedNumber]:
+    found = map(_named, rows)
+    return {RequestKey(number.taxpayer_id, number.holder or ""): number for number in found}
+
+
+def _named(row: Sequence[Any]) -> NamedNumber:
+    """Read a row of `_NAMED`."""
+    taxpayer_id, year, channel_mode, status, holder, range_status, *taken = row
+    return NamedNumber(taxpayer_id, year, channel_mode, status, holder, range_status, TakenNumber(*taken))

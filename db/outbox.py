@@ -1,18 +1,23 @@
-"""The outbox: answers and events, committed with their facts, kept until the broker has confirmed them."""
+"""The outbox: answers and events, committed with their facts, kept until the broker has confirmed them.
 
-from collections.abc import Sequence
+A row is a parcel: the messages that one transaction tells, since a row for each would cost as much as its number's row.
+"""
+
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from db.arrays import integers, texts
+from db.asking import Query, Reply, ask
+
 _ADD = text("""
-    INSERT INTO outbox (message_id, routing_key, content_type, events, body, publish_after)
-    SELECT v.message_id, v.routing_key, v.content_type, v.events, v.body, :publish_after
-    FROM unnest(CAST(:message_ids AS text[]), CAST(:routing_keys AS text[]), CAST(:content_types AS text[]),
-        CAST(:events AS smallint[]), CAST(:bodies AS bytea[]))
-        WITH ORDINALITY AS v (message_id, routing_key, content_type, events, body, position)
-    ORDER BY v.position
+    INSERT INTO outbox (message_ids, routing_keys, content_types, events, sizes, body, publish_after)
+    VALUES (CAST(:message_ids AS text[]), CAST(:routing_keys AS text[]), CAST(:content_types AS text[]),
+        CAST(:events AS smallint[]), CAST(:sizes AS integer[]), :body, :publish_after)
     RETURNING outbox_id
 """)
 
@@ -23,14 +28,23 @@ _LEFT_BEHIND = text("""
         ORDER BY outbox_id LIMIT :most FOR UPDATE SKIP LOCKED
     ) AS due
     WHERE o.outbox_id = due.outbox_id
-    RETURNING o.outbox_id, o.message_id, o.routing_key, o.content_type, o.events, o.body
+    RETURNING o.outbox_id, o.message_ids, o.routing_keys, o.content_types, o.events, o.sizes, o.body
 """)
 
 _REMOVE = text("DELETE FROM outbox WHERE outbox_id = ANY(CAST(:ids AS bigint[]))")
 
-_GIVE_BACK = text("UPDATE outbox SET publish_after = :now WHERE outbox_id = ANY(CAST(:ids AS bigint[]))")
+_GIVE_BACK = text("""
+    UPDATE outbox
+    SET message_ids = CAST(:message_ids AS text[]), routing_keys = CAST(:routing_keys AS text[]),
+        content_types = CAST(:content_types AS text[]), events = CAST(:events AS smallint[]),
+        sizes = CAST(:sizes AS integer[]), body = :body, publish_after = :publish_after
+    WHERE outbox_id = :outbox_id
+""")
 
-_AGE = text("SELECT count(*), min(publish_after) FROM outbox")
+_AGE = text("SELECT coalesce(sum(cardinality(message_ids)), 0), min(publish_after) FROM outbox")
+
+#: A parcel closes at so many messages, or at so many bytes of bodies unless one message alone has more.
+_MOST_MESSAGES, _MOST_BYTES = 1000, 1024 * 1024
 
 #: How long a message belongs to the process that committed it, or swept it, before another publishes it too.
 LEASE = timedelta(seconds=30)
@@ -46,46 +60,35 @@ class OutgoingMessage(NamedTuple):
     body: bytes
 
 
-class StoredMessage(NamedTuple):
-    """A message in the outbox."""
+class Parcel(NamedTuple):
+    """Messages that lie in one row of the outbox."""
 
     outbox_id: int
-    message: OutgoingMessage
+    messages: tuple[OutgoingMessage, ...]
 
 
 def add_messages(
-    connection: Connection,
     messages: Sequence[OutgoingMessage],
     *,
     now: datetime,
-) -> list[StoredMessage]:
+) -> list[Query[Parcel]]:
     """Store messages in order; they belong to this process for `LEASE`."""
-    if not messages:
-        return []
-    columns = list(zip(*messages, strict=True))
-    ids = connection.execute(
-        _ADD,
-        {
-            "publish_after": now + LEASE,
-            "message_ids": list(columns[0]),
-            "routing_keys": list(columns[1]),
-            "content_types": list(columns[2]),
-            "events": list(columns[3]),
-            "bodies": list(columns[4]),
-        },
-    ).scalars()
-    return [StoredMessage(outbox_id, message) for outbox_id, message in zip(sorted(ids), messages, strict=True)]
+    return [
+        Query(_ADD, {**_columns(part), "publish_after": now + LEASE}, partial(_parcel, part))
+        for part in _parts(messages)
+    ]
 
 
 def leave_messages(connection: Connection, messages: Sequence[OutgoingMessage], *, now: datetime) -> None:
     """Store messages that this process will not publish: any worker's next sweep does."""
-    add_messages(connection, messages, now=now - LEASE)
+    for query in add_messages(messages, now=now - LEASE):
+        ask(connection, query)
 
 
-def take_left_behind(connection: Connection, *, now: datetime, most: int) -> list[StoredMessage]:
-    """Take over messages whose process did not get them confirmed in its time; the oldest first."""
+def take_left_behind(connection: Connection, *, now: datetime, most: int) -> list[Parcel]:
+    """Take over at most so many parcels whose process did not get them confirmed in its time; the oldest first."""
     rows = connection.execute(_LEFT_BEHIND, {"now": now, "publish_after": now + LEASE, "most": most})
-    return sorted(StoredMessage(row[0], OutgoingMessage(*row[1:])) for row in rows)
+    return sorted(Parcel(row[0], tuple(_messages(*row[1:]))) for row in rows)
 
 
 def remove_confirmed(connection: Connection, ids: Sequence[int]) -> None:
@@ -97,12 +100,55 @@ def remove_confirmed(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(_REMOVE, {"ids": list(ids)})
 
 
-def give_back(connection: Connection, ids: Sequence[int], *, now: datetime) -> None:
-    """Let any process publish these messages from now on: their confirm did not come."""
-    connection.execute(_GIVE_BACK, {"ids": list(ids), "now": now})
+def give_back(connection: Connection, left: Sequence[Parcel], *, now: datetime) -> None:
+    """Let any process publish what is left of these parcels from now on: its confirm did not come."""
+    for outbox_id, messages in left:
+        connection.execute(_GIVE_BACK, {**_columns(messages), "publish_after": now, "outbox_id": outbox_id})
 
 
 def backlog(connection: Connection) -> tuple[int, datetime | None]:
     """Count the messages not confirmed yet, and tell since when the oldest has been due or leased."""
     row = connection.execute(_AGE).one()
     return row[0], row[1]
+
+
+def _parcel(messages: tuple[OutgoingMessage, ...], stored: Reply) -> Parcel:
+    ((outbox_id,),) = stored
+    return Parcel(outbox_id, messages)
+
+
+def _columns(messages: Sequence[OutgoingMessage]) -> dict[str, object]:
+    ids, keys, content_types, events, bodies = zip(*messages, strict=True)
+    return {
+        "message_ids": texts(ids),
+        "routing_keys": texts(keys),
+        "content_types": texts(content_types),
+        "events": integers(events),
+        "sizes": integers(map(len, bodies)),
+        "body": b"".join(bodies),
+    }
+
+
+def _messages(
+    ids: Sequence[str],
+    keys: Sequence[str],
+    content_types: Sequence[str],
+    events: Sequence[int],
+    sizes: Sequence[int],
+    body: bytes,
+) -> Iterator[OutgoingMessage]:
+    bodies = [body[start:end] for start, end in pairwise(accumulate(sizes, initial=0))]
+    return map(OutgoingMessage, ids, keys, content_types, events, bodies)
+
+
+def _parts(messages: Sequence[OutgoingMessage]) -> Iterator[tuple[OutgoingMessage, ...]]:
+    part: list[OutgoingMessage] = []
+    size = 0
+    for message in messages:
+        if part and (len(part) == _MOST_MESSAGES or size + len(message.body) > _MOST_BYTES):
+            yield tuple(part)
+            part, size = [], 0
+        part.append(message)
+        size += len(message.body)
+    if part:
+        yield tuple(part)

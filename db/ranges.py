@@ -8,6 +8,8 @@ from uuid import UUID
 from sqlalchemy import Connection, insert, text
 
 from db import tables
+from db.arrays import of_stocks
+from db.asking import Query, Reply, no_answer
 from db.records import GrantedRange, OpenRange, StockKey
 
 _OPEN = text("""
@@ -40,7 +42,8 @@ _MOVE_CURSORS = text("""
     WHERE r.taxpayer_id = m.taxpayer_id AND r.environment = :environment AND r.range_id = m.range_id
 """)
 
-# A range whose end is passed stays active while released numbers of it are left.
+# A range whose end is passed stays active while released numbers of it are left. One look for each state, for each has
+# its index: for both at once every number of the taxpayer would be read, under the lock of its stock.
 _CLOSE_USED_UP = text("""
     UPDATE ranges AS r SET status = 'used-up', closed_at = :now
     WHERE r.taxpayer_id = ANY(CAST(:taxpayer_ids AS text[])) AND r.environment = :environment AND r.status = 'active'
@@ -48,7 +51,11 @@ _CLOSE_USED_UP = text("""
       AND NOT EXISTS (
         SELECT FROM numbers AS n
         WHERE n.taxpayer_id = r.taxpayer_id AND n.environment = r.environment AND n.range_id = r.range_id
-          AND n.status IN ('available', 'bound'))
+          AND n.status = 'available')
+      AND NOT EXISTS (
+        SELECT FROM numbers AS n
+        WHERE n.taxpayer_id = r.taxpayer_id AND n.environment = r.environment AND n.range_id = r.range_id
+          AND n.status = 'bound')
 """)
 
 _REOPEN = text("""
@@ -89,27 +96,9 @@ _OF_CLAIM = text("""
 """)
 
 
-def open_ranges(
-    connection: Connection,
-    environment: str,
-    keys: Collection[StockKey],
-) -> Mapping[StockKey, list[OpenRange]]:
+def open_ranges(environment: str, keys: Collection[StockKey]) -> Query[Mapping[StockKey, list[OpenRange]]]:
     """Read the ranges that these stocks may issue from, the oldest first; their stocks must be locked."""
-    found: dict[StockKey, list[OpenRange]] = defaultdict(list)
-    if keys:
-        ordered = sorted(keys)
-        rows = connection.execute(
-            _OPEN,
-            {
-                "environment": environment,
-                "taxpayer_ids": [key.taxpayer_id for key in ordered],
-                "channel_modes": [key.channel_mode for key in ordered],
-                "years": [key.year for key in ordered],
-            },
-        )
-        for row in rows:
-            found[StockKey(row[0], row[1], row[2])].append(OpenRange(*row[3:]))
-    return found
+    return Query(_OPEN, of_stocks(environment, keys), _open_by_stock)
 
 
 def count_remaining(connection: Connection, environment: str, key: StockKey) -> int:
@@ -118,42 +107,36 @@ def count_remaining(connection: Connection, environment: str, key: StockKey) -> 
 
 
 def move_cursors(
-    connection: Connection,
     environment: str,
     cursors: Sequence[tuple[str, UUID, int]],
     *,
     now: datetime,
-) -> None:
+) -> list[Query[None]]:
     """Set the next free sequence of each range (taxpayer, range, next); a range whose end is passed is used up."""
     if not cursors:
-        return
-    moved = connection.execute(
-        _MOVE_CURSORS,
-        {
-            "environment": environment,
-            "now": now,
-            "taxpayer_ids": [taxpayer_id for taxpayer_id, _, _ in cursors],
-            "range_ids": [range_id for _, range_id, _ in cursors],
-            "nexts": [following for _, _, following in cursors],
-        },
-    )
-    if moved.rowcount != len(cursors):
-        message = f"{len(cursors)} ranges were to be moved, {moved.rowcount} were"
-        raise AssertionError(message)
+        return []
+
+    def read(moved: Reply) -> None:
+        if moved.rowcount != len(cursors):
+            message = f"{len(cursors)} ranges were to be moved, {moved.rowcount} were"
+            raise AssertionError(message)
+
+    parameters = {
+        "environment": environment,
+        "now": now,
+        "taxpayer_ids": [taxpayer_id for taxpayer_id, _, _ in cursors],
+        "range_ids": [range_id for _, range_id, _ in cursors],
+        "nexts": [following for _, _, following in cursors],
+    }
+    return [Query(_MOVE_CURSORS, parameters, read)]
 
 
-def close_used_up_ranges(
-    connection: Connection,
-    environment: str,
-    taxpayer_ids: Collection[str],
-    *,
-    now: datetime,
-) -> None:
+def close_used_up_ranges(environment: str, taxpayer_ids: Collection[str], *, now: datetime) -> list[Query[None]]:
     """Mark the ranges of these taxpayers as used up that have no number left, untouched, available or bound."""
-    connection.execute(
-        _CLOSE_USED_UP,
-        {"environment": environment, "taxpayer_ids": sorted(taxpayer_ids), "now": now},
-    )
+    if not taxpayer_ids:
+        return []
+    parameters = {"environment": environment, "taxpayer_ids": sorted(taxpayer_ids), "now": now}
+    return [Query(_CLOSE_USED_UP, parameters, no_answer)]
 
 
 def reopen_range(connection: Connection, environment: str, taxpayer_id: str, range_id: UUID) -> None:
@@ -213,3 +196,10 @@ def range_of_claim(
         {"taxpayer_id": taxpayer_id, "environment": environment, "claim_id": claim_id},
     ).one_or_none()
     return None if row is None else GrantedRange(*row)
+
+
+def _open_by_stock(rows: Reply) -> Mapping[StockKey, list[OpenRange]]:
+    found: dict[StockKey, list[OpenRange]] = defaultdict(list)
+    for row in rows:
+        found[StockKey(row[0], row[1], row[2])].append(OpenRange(*row[3:]))
+    return found

@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
+from msgspec import Struct
+
 
 class StockKey(NamedTuple):
     """One stock of numbers: a taxpayer's, in one channel mode, for one year of issue dates."""
@@ -74,9 +76,11 @@ class OpenRange:
     next_sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class TakenNumber:
-    """One number to be given to a request: fresh from a range's cursor, or one that has a row already."""
+class TakenNumber(Struct, frozen=True):
+    """One number to be given to a request: fresh from a range's cursor, or one that has a row already.
+
+    One is made for every invoice: msgspec's are made in a tenth of a frozen dataclass' time.
+    """
 
     range_id: UUID
     prefix: int
@@ -130,6 +134,8 @@ class KnownRequest:
     #: The event that told of the number, and the message that it answered.
     event_id: UUID | None
     message: str | None
+    #: Whether the database was restored since the number was given to it, and nobody knows whether it holds it still.
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

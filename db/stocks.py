@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from db.arrays import of_stocks
+from db.asking import Query, Reply, ask, no_answer
 from db.records import OrganizationChannel, Stock, StockKey
 
 _CHANNELS_OF_ORGANIZATIONS = text("""
@@ -103,6 +105,7 @@ _SET_CLAIMING = text("""
 """)
 
 # A stock needs a claim when it is low or ran out, automatic claims are on for it, and none is under way or put off.
+# One that no organisation draws from any more would stand in this list for ever, and in the way of others.
 _CLAIMLESS = text("""
     SELECT s.taxpayer_id, s.channel_mode, s.year
     FROM stocks AS s
@@ -110,6 +113,9 @@ _CLAIMLESS = text("""
     WHERE s.environment = :environment AND s.year = ANY(CAST(:years AS smallint[]))
       AND s.level IN ('low', 'exhausted') AND c.automatic_claims AND NOT s.paused
       AND (s.claim_not_before IS NULL OR s.claim_not_before <= :now)
+      AND EXISTS (
+        SELECT FROM organizations AS o
+        WHERE o.taxpayer_id = s.taxpayer_id AND o.environment = s.environment AND o.channel_mode = s.channel_mode)
       AND NOT EXISTS (
         SELECT FROM claims AS open
         WHERE open.taxpayer_id = s.taxpayer_id AND open.environment = s.environment
@@ -160,13 +166,11 @@ _BEGIN_ANEW = text("""
 
 
 def channels_of_organizations(
-    connection: Connection,
     environment: str,
     codes: Collection[str],
-) -> dict[str, OrganizationChannel]:
+) -> Query[dict[str, OrganizationChannel]]:
     """Read which channel each organisation draws from; a code that nobody registered is left out."""
-    rows = connection.execute(_CHANNELS_OF_ORGANIZATIONS, {"environment": environment, "codes": sorted(codes)})
-    return {row[0]: OrganizationChannel(*row) for row in rows}
+    return Query(_CHANNELS_OF_ORGANIZATIONS, {"environment": environment, "codes": sorted(codes)}, _channels)
 
 
 def channel_of_stock(connection: Connection, environment: str, key: StockKey) -> OrganizationChannel | None:
@@ -191,13 +195,17 @@ def lock_stocks(connection: Connection, environment: str, keys: Collection[Stock
     """
     if not keys:
         return {}
-    parameters = _columns(environment, sorted(keys))
-    locked = _locked(connection, parameters)
+    locked = ask(connection, existing_stocks(environment, keys))
     if len(locked) < len(set(keys)):
         _lock_making(connection, environment, {key.taxpayer_id for key in keys})
-        connection.execute(_CREATE, parameters)
-        locked = _locked(connection, parameters)
+        ask(connection, Query(_CREATE, of_stocks(environment, keys), no_answer))
+        locked = ask(connection, existing_stocks(environment, keys))
     return locked
+
+
+def existing_stocks(environment: str, keys: Collection[StockKey]) -> Query[dict[StockKey, Stock]]:
+    """Lock those of these stocks that exist, as `lock_stocks` does."""
+    return Query(_LOCK, of_stocks(environment, keys), _stocks)
 
 
 def lock_stocks_of_taxpayers(
@@ -212,9 +220,11 @@ def lock_stocks_of_taxpayers(
     """
     if not taxpayer_ids:
         return {}
+    parameters = {"environment": environment, "taxpayer_ids": sorted(taxpayer_ids)}
+    # Those that exist first, as `lock_stocks` does: who made a lock of the making wait holds none of their rows.
+    connection.execute(_LOCK_ALL, parameters)
     _lock_making(connection, environment, taxpayer_ids)
-    rows = connection.execute(_LOCK_ALL, {"environment": environment, "taxpayer_ids": sorted(taxpayer_ids)})
-    return _stocks(rows)
+    return _stocks(connection.execute(_LOCK_ALL, parameters))
 
 
 def exhaust(connection: Connection, environment: str, key: StockKey, *, wanted_by: str | None, now: datetime) -> None:
@@ -323,21 +333,12 @@ def _lock_making(connection: Connection, environment: str, taxpayer_ids: Collect
     connection.execute(_LOCK_MAKING, {"environment": environment, "taxpayer_ids": sorted(taxpayer_ids)})
 
 
-def _locked(connection: Connection, parameters: dict[str, object]) -> dict[StockKey, Stock]:
-    return _stocks(connection.execute(_LOCK, parameters))
-
-
 def _stocks(rows: Iterable[Sequence[Any]]) -> dict[StockKey, Stock]:
     return {(key := StockKey(row[0], row[1], row[2])): Stock(key, *row[3:]) for row in rows}
 
 
-def _columns(environment: str, keys: Sequence[StockKey]) -> dict[str, object]:
-    return {
-        "environment": environment,
-        "taxpayer_ids": [key.taxpayer_id for key in keys],
-        "channel_modes": [key.channel_mode for key in keys],
-        "years": [key.year for key in keys],
-    }
+def _channels(rows: Reply) -> dict[str, OrganizationChannel]:
+    return {row[0]: OrganizationChannel(*row) for row in rows}
 
 
 def _one(environment: str, key: StockKey) -> dict[str, object]:

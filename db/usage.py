@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from db.asking import Query, no_answer
 from db.records import StockKey, Use
 
 #: What the rate of use is measured over.
@@ -26,26 +27,19 @@ _USED = text("""
 """)
 
 
-def add_usage(
-    connection: Connection,
-    environment: str,
-    taken: Mapping[tuple[str, str], int],
-    *,
-    now: datetime,
-) -> None:
+def add_usage(environment: str, taken: Mapping[tuple[str, str], int], *, now: datetime) -> list[Query[None]]:
     """Count numbers taken just now, by taxpayer and channel mode; the stocks must be locked."""
     counted = sorted((key, count) for key, count in taken.items() if count > 0)
-    if counted:
-        connection.execute(
-            _ADD,
-            {
-                "environment": environment,
-                "now": now,
-                "taxpayer_ids": [key[0] for key, _ in counted],
-                "channel_modes": [key[1] for key, _ in counted],
-                "taken": [count for _, count in counted],
-            },
-        )
+    if not counted:
+        return []
+    parameters = {
+        "environment": environment,
+        "now": now,
+        "taxpayer_ids": [key[0] for key, _ in counted],
+        "channel_modes": [key[1] for key, _ in counted],
+        "taken": [count for _, count in counted],
+    }
+    return [Query(_ADD, parameters, no_answer)]
 
 
 def read_use(connection: Connection, environment: str, key: StockKey, *, now: datetime) -> Use:
