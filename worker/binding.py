@@ -1,13 +1,14 @@
 """Binding: keeps manual numbers for single issue requests, and frees them again (绑定)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import cast
 from uuid import UUID
 
+from msgspec import structs
 from sqlalchemy import Connection
 
+from db.asking import ask, carry_out
 from db.bindings import add_binding, find_binding
 from db.issue_requests import find_requests, find_waiting
 from db.numbers import NumberChange, bound_numbers, change_numbers, find_numbers, owners_of_numbers
@@ -42,7 +43,7 @@ class Binding:
         """Bind and unbind numbers, one request after the other, and give the answers to publish after the commit."""
         now = self._clock.now()
         codes = {_request(item).organization for item in items}
-        channels = channels_of_organizations(connection, self._environment, codes)
+        channels = ask(connection, channels_of_organizations(self._environment, codes))
         lock_stocks_of_taxpayers(connection, self._environment, {each.taxpayer_id for each in channels.values()})
         answers: list[Answer] = []
         for item in items:
@@ -81,9 +82,9 @@ class Binding:
             before=find_binding(connection, self._environment, taxpayer_id, binding_id),
             number=find_numbers(connection, self._environment, [(taxpayer_id, *number)]).get((taxpayer_id, *number)),
             owner=owners_of_numbers(connection, self._environment, [number]).get(number),
-            request=find_requests(connection, self._environment, [key]).get(key),
+            request=ask(connection, find_requests(self._environment, [key])).get(key),
             waiting=next(iter(waiting), None),
-            bound=bound_numbers(connection, self._environment, [key]).get(key),
+            bound=ask(connection, bound_numbers(self._environment, [key])).get(key),
         )
 
     def _bind(self, connection: Connection, decided: Bind, item: Item, now: datetime) -> list[Answer]:
@@ -91,9 +92,9 @@ class Binding:
         number, waiting = decided.number, decided.waiting
         answers = [self._change(connection, number, "bound", item, now)]
         if waiting is not None:
-            taken = replace(number.taken, step=number.taken.step + 1)
+            taken = structs.replace(number.taken, step=number.taken.step + 1)
             answers.append(self._stocking.serve_with(connection, waiting, taken, now))
-            close_used_up_ranges(connection, self._environment, [number.taxpayer_id], now=now)
+            carry_out(connection, close_used_up_ranges(self._environment, [number.taxpayer_id], now=now))
         return answers
 
     def _change(
@@ -106,7 +107,7 @@ class Binding:
     ) -> Answer:
         request = _request(item)
         topic = _TOLD_BY[request.action]
-        event_id = self._events.change_id(topic, number.taxpayer_id, number.taken)
+        event_id = self._events.change_id(topic, number.taxpayer_id, number.taken, request.binding_id)
         change = NumberChange(
             number,
             status,

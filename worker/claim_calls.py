@@ -7,23 +7,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from db.claims import take_turn
-from db.engine import constraint, sqlstate
+from db.engine import DATABASE_ERRORS, constraint, is_data_error, sqlstate
 from db.records import Claim
 from schemas.vocabulary import ChannelMode
-from worker.leqi.port import Authority, ClaimCall
+from worker.crash_points import CrashPoint, reached
+from worker.leqi.port import Answer, Authority, ClaimCall, Granted, Unknown
 from worker.settling import Settling
 from worker.transactions import Transactions
+from worker.waits import Waits
 
 _log = structlog.get_logger()
 
 #: A call's turn: longer than the client's time limits and a slow commit together. After it, the claim is due again.
 TURN = timedelta(seconds=60)
 
-#: Seconds between the tries to store an answer: a database that comes back soon finds it still in hand.
-_SETTLING_PAUSES = (0.2, 1.0, 3.0, 5.0)
+#: Tries to store an answer, and the seconds between them: a database that comes back soon finds it still in hand.
+_SETTLING_TRIES = 6
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 4.0
 
 
 class ClaimCalls:
@@ -101,6 +103,12 @@ class ClaimCalls:
             )
 
     def _call_and_settle(self, claim: Claim) -> None:
+        answer = self._ask(claim)
+        fault = self._settle(claim, answer)
+        if fault is not None:
+            self._put_off(claim, answer, fault)
+
+    def _ask(self, claim: Claim) -> Answer:
         call = ClaimCall(
             claim.taxpayer_id,
             ChannelMode(claim.channel_mode),
@@ -108,13 +116,27 @@ class ClaimCalls:
             claim.quantity,
             claim.business_serial,
         )
-        answer = self._authority.claim(call)
+        reached(CrashPoint.BEFORE_CALL)
+        try:
+            answer = self._authority.claim(call)
+        except Exception as error:  # noqa: BLE001 -- logged whole
+            # A fault of ours must not leave the claim without a word; whether LeQi granted, nobody knows.
+            _log.exception("claim-call-failed", claim_id=claim.claim_id)
+            return Unknown(f"calling LeQi failed ({type(error).__name__}): see the worker's log")
+        if isinstance(answer, Granted):
+            reached(CrashPoint.AFTER_GRANT)
         _log.info("claim-answered", claim_id=claim.claim_id, answer=type(answer).__name__.lower())
-        for attempt, pause in enumerate((*_SETTLING_PAUSES, 0.0), start=1):
+        return answer
+
+    def _settle(self, claim: Claim, answer: Answer) -> str | None:
+        """Store an answer; gives what keeps it from being stored, after as many tries as may help."""
+        waits = Waits(_FIRST_PAUSE, _LONGEST_PAUSE)
+        fault: str | None = None
+        for attempt in range(1, _SETTLING_TRIES + 1):
             try:
                 self._transactions.run(lambda connection: self._settling.settle(connection, claim, answer))
-            except DBAPIError as error:
-                # A grant whose commit fails is not lost: the claim is replayed when its turn is over.
+            except DATABASE_ERRORS as error:
+                said = constraint(error) or sqlstate(error) or "no answer"
                 _log.warning(
                     "claim-settling-failed",
                     claim_id=claim.claim_id,
@@ -122,9 +144,29 @@ class ClaimCalls:
                     sqlstate=sqlstate(error),
                     constraint=constraint(error),
                 )
-                time.sleep(pause)
+                # A refusal of the rows is tried once more: another worker may have changed what this one read.
+                if is_data_error(error) and said == fault:
+                    return said
+                fault = said
+            except Exception as error:  # noqa: BLE001 -- logged whole
+                # A fault of ours must not leave the claim without a word either.
+                _log.exception("claim-settling-failed", claim_id=claim.claim_id, attempt=attempt)
+                return type(error).__name__
             else:
-                return
+                return None
+            if attempt < _SETTLING_TRIES:
+                time.sleep(waits.following())
+        return fault
+
+    def _put_off(self, claim: Claim, answer: Answer, fault: str) -> None:
+        """Record that an answer can't be stored, so that the claim waits ever longer, and is told of."""
+        try:
+            self._transactions.run(lambda connection: self._settling.put_off(connection, claim, answer, fault))
+        except DATABASE_ERRORS as error:
+            # The database is away, or takes nothing of this claim: it is due again when its turn is over.
+            _log.error(
+                "claim-not-put-off", claim_id=claim.claim_id, sqlstate=sqlstate(error), constraint=constraint(error)
+            )
 
     def _ended(self, call: "Future[None]") -> None:
         with self._changed:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection
 
+from db.asking import ask
 from db.claims import add_claim, find_claim, has_open_automatic_claim
 from db.ranges import range_of_claim
 from db.records import Claim, OrganizationChannel, StockKey
@@ -54,11 +55,15 @@ class Claiming:
         self._next_year_from = next_year_from
         self._terms = terms
         self._events = EventWriter(environment)
+        #: How many automatic claims it recorded so far.
+        self.recorded = 0
 
     def handle_requests(self, connection: Connection, items: Sequence[Item]) -> list[Answer]:
         """Record manual claims; what can't be claimed, and what was settled before, is answered at once."""
         requests = [cast("ClaimRequested", item.request) for item in items]
-        channels = channels_of_organizations(connection, self._environment, {each.organization for each in requests})
+        channels = ask(
+            connection, channels_of_organizations(self._environment, {each.organization for each in requests})
+        )
         keys = {self._present_stock(channel) for channel in channels.values()}
         lock_stocks(connection, self._environment, keys)
         answers = [
@@ -126,6 +131,7 @@ class Claiming:
             episode=stock.episode,
             form=Form.SINGLE,
         )
+        self.recorded += 1
 
     def _answer(
         self,

@@ -1,16 +1,25 @@
 """Composition: the one place that sees concrete parts, and puts a worker together from them."""
 
+import ssl
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import cast
 
 from sqlalchemy import Connection, Engine
 
+from db.asking import ask
+from db.audit.judging import Limits
+from db.engine import DATABASE_ERRORS
 from db.fence import Fence
+from db.stocks import channels_of_organizations
+from schemas.plain_requests import PlainIssuing
+from schemas.requests import InvoiceIssuing, InvoiceOutcome
 from schemas.topics import Topic
 from worker.answers import Answer
+from worker.bad_input import Judged
 from worker.binding import Binding
 from worker.broker.port import Broker
 from worker.claim_calls import ClaimCalls
@@ -19,6 +28,7 @@ from worker.clock import Clock
 from worker.comparing import Comparing
 from worker.decisions.claims import ClaimTerms
 from worker.decoding import Item
+from worker.events import EventWriter
 from worker.expiry import Expiry
 from worker.issuing import Issuing
 from worker.lane import Gathering, Handler, Lane
@@ -35,6 +45,7 @@ from worker.refreshing import Refreshing
 from worker.relay import Relay
 from worker.settings import Settings, SettingsError
 from worker.settling import Settling
+from worker.telemetry import worker_name
 from worker.timed import Task, TimedWork
 from worker.transactions import Transactions
 
@@ -105,15 +116,16 @@ class Worker:
             expiry,
             around.listing,
         )
+        claim = partial(partial, _claim_for_a_portion, transactions, claiming)
         self.timed = TimedWork(
             [
                 Task(_CALL_DUE, 0.5, self._calls.call_due),
                 Task("sweep-outbox", 5, self.relay.sweep),
-                Task("claim-for-stocks", 5, partial(transactions.run, claiming.claim_for_stocks_without)),
-                Task("open-new-year", 5, partial(transactions.run, new_year.open_stocks)),
-                Task("expire-old-years", 60, partial(_run_until_done, transactions, expiry.expire)),
-                Task("end-overdue-requests", 30, partial(transactions.run, overdue)),
-                Task("tell-overdue-outcomes", 10, partial(transactions.run, tell_overdue)),
+                Task("claim-for-stocks", 5, claim(claiming.claim_for_stocks_without)),
+                Task("open-new-year", 5, claim(new_year.open_stocks)),
+                Task("expire-old-years", 60, partial(_tell_a_portion, transactions, expiry.expire)),
+                Task("end-overdue-requests", 30, partial(_tell_a_portion, transactions, overdue)),
+                Task("tell-overdue-outcomes", 10, partial(_tell_a_portion, transactions, tell_overdue)),
             ],
         )
         self._calls.when_done = partial(self.timed.wake, _CALL_DUE)
@@ -138,6 +150,8 @@ class Worker:
                 clock=clock,
                 metrics=around.metrics,
                 gathering=busy if topic in _BUSY else _CALM,
+                tell_input=partial(tell_input, transactions, EventWriter(environment)),
+                owners=partial(taxpayers_of, around.engine, environment) if topic in _BUSY else None,
             )
             for topic in topics
         ]
@@ -169,6 +183,12 @@ class Worker:
         """Name a part that ended by a fault of ours; None where none did. The process should end, and start anew."""
         return next((lane.topic.value for lane in self.lanes if lane.broken), None)
 
+    @property
+    def trouble(self) -> str | None:
+        """Tell what keeps a topic's requests from being handled just now; None where nothing does."""
+        troubles = ((lane.topic.value, lane.trouble or lane.watch.trouble) for lane in self.lanes)
+        return next((f"{topic}: {trouble}" for topic, trouble in troubles if trouble), None)
+
     def lags(self, longest: float) -> str | None:
         """Name a part that has not turned round for `longest` seconds; None where all go on.
 
@@ -190,6 +210,19 @@ class Worker:
         return handle
 
 
+def tell_input(transactions: Transactions, events: EventWriter, judged: Judged) -> None:
+    """Tell by an event that a topic's input is bad, or that it is readable again; of this worker alone."""
+    event = events.of_input(
+        Topic.INPUT_DEGRADED if judged.bad else Topic.INPUT_RECOVERED,
+        judged.topic,
+        worker=worker_name(),
+        counted=(judged.unreadable, judged.of),
+        reason=judged.reason,
+        at=judged.at,
+    )
+    transactions.run(lambda _: [Answer(event)])
+
+
 def open_authority(settings: Settings) -> Authority:
     """Make the client of the LeQi that the settings name; raises `SettingsError` where they can't work together."""
     if settings.leqi_url is None:
@@ -205,9 +238,23 @@ def open_authority(settings: Settings) -> Authority:
             path=settings.leqi_path,
             sandbox_test=SandboxTest(settings.leqi_sandbox_case or "", settings.leqi_joint_test),
             access_tokens=None if folder is None else TokenFolder(folder),
+            tls=leqi_authorities(settings),
+            pins=settings.leqi_public_key_pins or (),
         )
     except ValueError as error:
         raise SettingsError(str(error)) from None
+
+
+def leqi_authorities(settings: Settings) -> ssl.SSLContext | None:
+    """Read the authorities that LeQi is trusted by; None for the usual ones. Raises `SettingsError`."""
+    if settings.leqi_ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(settings.leqi_ca_file))
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        message = f"FUMA_LEQI_CA_FILE: {settings.leqi_ca_file} can't be used as certificates in PEM: {why}"
+        raise SettingsError(message) from None
 
 
 def open_listing(settings: Settings) -> ChannelGateway | None:
@@ -218,6 +265,15 @@ def open_listing(settings: Settings) -> ChannelGateway | None:
 def claim_terms(settings: Settings) -> ClaimTerms:
     """Give what the settings say of the size of automatic claims."""
     return ClaimTerms(floor=settings.claim_floor, hours=settings.demand_hours)
+
+
+def audit_limits(settings: Settings) -> Limits:
+    """Give how long a worker of these settings lets things wait: what the audit judges by."""
+    return Limits(
+        waiting=timedelta(hours=settings.waiting_limit_hours),
+        outcome=timedelta(hours=settings.overdue_hours),
+        claim=ABANDON_AFTER,
+    )
 
 
 def direct_unit_id(settings: Settings) -> str:
@@ -245,10 +301,36 @@ def _in_transaction(
     return handle
 
 
-def _run_until_done(transactions: Transactions, work: Callable[[Connection], list[Answer]]) -> None:
-    """Do work portion by portion, each in its own transaction, until one has nothing to tell."""
-    while transactions.run(work):
-        pass
+def taxpayers_of(engine: Engine, environment: str, items: Sequence[Item]) -> list[str | None]:
+    """Tell the taxpayer of each request that names an organisation; one for all where the database doesn't answer.
+
+    That is no loss: the transactions that follow meet the same trouble, and deal with it.
+    """
+    organizations = [
+        cast("InvoiceIssuing | PlainIssuing | InvoiceOutcome", item.request).organization for item in items
+    ]
+    try:
+        with engine.begin() as connection:
+            channels = ask(connection, channels_of_organizations(environment, set(organizations)))
+    except DATABASE_ERRORS:
+        return [None] * len(items)
+    return [channels[each].taxpayer_id if each in channels else None for each in organizations]
+
+
+def _tell_a_portion(transactions: Transactions, work: Callable[[Connection], list[Answer]]) -> bool:
+    """Do a portion of work; there may be more as long as it has something to tell."""
+    return transactions.run(work) > 0
+
+
+def _claim_for_a_portion(
+    transactions: Transactions,
+    claiming: Claiming,
+    work: Callable[[Connection], list[Answer]],
+) -> bool:
+    """Record the claims of a portion of stocks; there may be more as long as any is recorded."""
+    before = claiming.recorded
+    transactions.run(work)
+    return claiming.recorded > before
 
 
 def _serial(unit_id: str, using_unit_id: str) -> str:

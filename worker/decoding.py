@@ -1,25 +1,29 @@
 """From deliveries to requests: each read by itself, so that a bad one never takes its neighbours along."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+import structlog
+
 from schemas.cloudevents import STRUCTURED, CloudEvent, Form, Unreadable, batch_elements, read_message
+from schemas.plain_requests import PlainIssuing, read_plain
 from schemas.reasons import Reason
 from schemas.requests import Refusal, Request, read_request
-from schemas.topics import Topic, event_type, topic_of_type
+from schemas.topics import Topic, event_type, queue_name, topic_of_type
 from schemas.vocabulary import Environment
 from worker.broker.port import Delivery, Message
-from worker.broker.publication import carriable
+from worker.broker.publication import carriable, fitting
 from worker.broker.topology import DEAD_EXCHANGE
+from worker.telemetry import worker_name
+
+_log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One readable request, with the form in which its answer is wanted."""
 
-    request: Request
+    request: Request | PlainIssuing
     event: CloudEvent
     form: Form
     #: Which delivery of its batch it came by: each batch message is answered by itself.
@@ -37,8 +41,9 @@ class Rejected(NamedTuple):
     body: bytes
     content_type: str | None
     message_id: str | None
-    #: The delivery that goes on as it came, headers and all; None for one element of a batch.
-    whole: Delivery | None
+    delivery: Delivery
+    #: Its place in the delivery's batch, counted from 0; None where the delivery goes on as it came, headers and all.
+    place: int | None
 
 
 class Decoded(NamedTuple):
@@ -50,23 +55,44 @@ class Decoded(NamedTuple):
 
 def decode(topic: Topic, environment: Environment, deliveries: Sequence[Delivery]) -> Decoded:
     """Read deliveries of one topic's queue, in order; whatever is not a request of this topic is rejected."""
+    decoded = Decoded([], [])
+    for group, delivery in enumerate(deliveries):
+        try:
+            items, rejected = _decode_one(topic, environment, group, delivery)
+        except Exception as error:  # noqa: BLE001 -- logged whole, and the message goes to the dead letters
+            # The last net: whatever a message has in it, it must not end the lane, which would meet it again.
+            _log.exception("reading-failed", topic=topic.value)
+            detail = f"reading it failed ({type(error).__name__}): see the worker's log"
+            items, rejected = [], [_whole(Reason.PROCESSING_FAILED, detail, None, delivery)]
+        decoded.items.extend(items)
+        decoded.rejected.extend(rejected)
+    return decoded
+
+
+def _decode_one(topic: Topic, environment: Environment, group: int, delivery: Delivery) -> Decoded:
+    if topic is Topic.INVOICE_ISSUING:
+        plain = read_plain(delivery.body, delivery.content_type, delivery.content_encoding, environment)
+        if plain is not None:
+            form, asked = plain
+            return Decoded(
+                [Item(request, event, form, group, delivery, place) for place, (event, request) in enumerate(asked)], []
+            )
     items: list[Item] = []
     rejected: list[Rejected] = []
-    for group, delivery in enumerate(deliveries):
-        elements: list[bytes] = []
-        reading = read_message(delivery.body, delivery.content_type, delivery.content_encoding, delivery.headers)
-        for place, found in enumerate(reading.items):
-            if isinstance(found, Unreadable):
-                rejected.append(_unreadable(found, delivery))
-                continue
-            request = _request(topic, environment, found)
-            if not isinstance(request, Refusal):
-                items.append(Item(request, found, reading.form, group, delivery, place))
-            elif reading.form is Form.SINGLE:
-                rejected.append(_whole(request.reason, request.detail, found, delivery))
-            else:
-                elements = elements or batch_elements(delivery.body)
-                rejected.append(_alone(request.reason, request.detail, found, elements[place]))
+    elements: list[bytes] = []
+    reading = read_message(delivery.body, delivery.content_type, delivery.content_encoding, delivery.headers)
+    for place, found in enumerate(reading.items):
+        if isinstance(found, Unreadable):
+            rejected.append(_unreadable(found, delivery, place))
+            continue
+        request = _request(topic, environment, found)
+        if not isinstance(request, Refusal):
+            items.append(Item(request, found, reading.form, group, delivery, place))
+        elif reading.form is Form.SINGLE:
+            rejected.append(_whole(request.reason, request.detail, found, delivery))
+        else:
+            elements = elements or batch_elements(delivery.body)
+            rejected.append(_alone(request.reason, request.detail, found, elements[place], delivery, place))
     return Decoded(items, rejected)
 
 
@@ -74,7 +100,8 @@ def reject(item: Item, reason: Reason, detail: str) -> Rejected:
     """Turn a readable item into a dead letter: a fault of ours keeps it from being handled."""
     if item.form is Form.SINGLE:
         return _whole(reason, detail, item.event, item.delivery)
-    return _alone(reason, detail, item.event, batch_elements(item.delivery.body)[item.place])
+    element = batch_elements(item.delivery.body)[item.place]
+    return _alone(reason, detail, item.event, element, item.delivery, item.place)
 
 
 def message_of(event: CloudEvent) -> str:
@@ -83,22 +110,33 @@ def message_of(event: CloudEvent) -> str:
 
 
 def dead_letter(topic: Topic, rejected: Rejected, now: datetime) -> Message:
-    """Write the message that goes to the dead letters (contract, "Dead letters")."""
-    whole = rejected.whole
+    """Write the message that goes to the dead letters (contract, "Dead letters"); every broker can carry it.
+
+    Beside why, it says where the message came from: queue, routing key, worker, and for an element its batch.
+    """
+    delivery, place = rejected.delivery, rejected.place
+    origin: dict[str, str | int] = {
+        "x-fuma-queue": queue_name(topic),
+        "x-fuma-routing-key": fitting(delivery.routing_key) or "",
+        "x-fuma-worker": worker_name(),
+    }
+    if place is not None:
+        origin |= {"x-fuma-element": place, "x-fuma-batch": fitting(delivery.message_id) or ""}
     return Message(
         exchange=DEAD_EXCHANGE,
         routing_key=topic.value,
         body=rejected.body,
-        content_type=rejected.content_type or "application/octet-stream",
-        content_encoding=None if whole is None else whole.content_encoding,
+        content_type=fitting(rejected.content_type) or "application/octet-stream",
+        content_encoding=None if place is not None else fitting(delivery.content_encoding),
         headers={
-            **({} if whole is None else carriable(whole.headers)),
+            **({} if place is not None else carriable(delivery.headers)),
             "x-fuma-reason": rejected.reason.value,
             "x-fuma-detail": rejected.detail,
             "x-fuma-topic": topic.value,
             "x-fuma-at": now.isoformat(),
+            **origin,
         },
-        message_id=rejected.message_id,
+        message_id=fitting(rejected.message_id),
     )
 
 
@@ -108,23 +146,23 @@ def _request(topic: Topic, environment: Environment, event: CloudEvent) -> Reque
     return read_request(topic, event.data, environment)
 
 
-def _unreadable(found: Unreadable, delivery: Delivery) -> Rejected:
+def _unreadable(found: Unreadable, delivery: Delivery, place: int) -> Rejected:
     if found.body is delivery.body:
-        return Rejected(
-            found.reason,
-            found.detail,
-            delivery.body,
-            delivery.content_type,
-            delivery.message_id,
-            delivery,
-        )
-    return Rejected(found.reason, found.detail, found.body, found.content_type, None, None)
+        return _whole(found.reason, found.detail, None, delivery)
+    return Rejected(found.reason, found.detail, found.body, found.content_type, None, delivery, place)
 
 
-def _whole(reason: Reason, detail: str, event: CloudEvent, delivery: Delivery) -> Rejected:
-    message_id = delivery.message_id or event.id
-    return Rejected(reason, detail, delivery.body, delivery.content_type, message_id, delivery)
+def _whole(reason: Reason, detail: str, event: CloudEvent | None, delivery: Delivery) -> Rejected:
+    message_id = delivery.message_id or (None if event is None else event.id)
+    return Rejected(reason, detail, delivery.body, delivery.content_type, message_id, delivery, None)
 
 
-def _alone(reason: Reason, detail: str, event: CloudEvent, element: bytes) -> Rejected:
-    return Rejected(reason, detail, element, STRUCTURED, event.id, None)
+def _alone(
+    reason: Reason,
+    detail: str,
+    event: CloudEvent,
+    element: bytes,
+    delivery: Delivery,
+    place: int,
+) -> Rejected:
+    return Rejected(reason, detail, element, STRUCTURED, event.id, delivery, place)

@@ -8,17 +8,14 @@ from sqlalchemy import Connection
 
 from db.held_ranges import HeldRange, end_ranges
 from db.issue_requests import count_waiting
-from db.numbers import pooled_numbers
-from db.ranges import open_ranges
 from db.records import StockKey
 from db.stocks import lock_stocks
 from schemas.reasons import Reason
 from schemas.topics import Topic
 from schemas.vocabulary import RangeStatus
 from worker.answers import Answer
-from worker.decisions.shelf import Shelf
 from worker.events import EventWriter
-from worker.levels import record_crossing
+from worker.levels import read_shelf, record_crossing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +75,11 @@ class Ending:
     def lower(self, connection: Connection, key: StockKey, now: datetime) -> list[Answer]:
         """Record what level the locked stock has come down to, and tell it: a claim follows where its policy has it."""
         stock = lock_stocks(connection, self._environment, [key])[key]
-        shelf = Shelf(
-            stock,
-            open_ranges(connection, self._environment, [key])[key],
-            pooled_numbers(connection, self._environment, [key])[key],
-        )
         return record_crossing(
             connection,
             self._environment,
             self._events,
-            shelf,
+            read_shelf(connection, self._environment, stock),
             wanted_by=stock.wanted_by,
             waiting=count_waiting(connection, self._environment, key),
             now=now,

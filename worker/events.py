@@ -6,6 +6,9 @@ again, tells it under the same id.
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import lru_cache
+from hashlib import sha1
+from json.encoder import encode_basestring as _quoted
 from typing import NamedTuple
 from uuid import UUID, uuid4, uuid5
 
@@ -18,6 +21,8 @@ from schemas.topics import Topic, event_type
 
 #: The namespace of all our event ids; changing it would give every fact a new id.
 _FACTS = UUID("6f1d2a0c-54a7-5b43-9d0a-3b1d6c7f2e11")
+#: The digit of a UUID in which two bits say of which variant it is.
+_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 
 
 class Event(NamedTuple):
@@ -37,7 +42,7 @@ class Number(NamedTuple):
     range_id: UUID
     claim_mode: str
     assigned_at: datetime
-    event_id: UUID
+    event_id: str
 
 
 class EventWriter:
@@ -46,14 +51,29 @@ class EventWriter:
     def __init__(self, environment: str) -> None:
         self._environment = environment
         self._source = f"/fuma/{environment}"
+        self._assigned_names = f"{self._source} {Topic.NUMBER_ASSIGNED}"
+        self._begins_assigned = (
+            f',"source":{_quoted(self._source)},"type":{_quoted(event_type(Topic.NUMBER_ASSIGNED))},'
+        )
+        self._ends_assigned = f',"environment":{_quoted(environment)}}}}}'
 
     def fact_id(self, topic: Topic, fact: Sequence[object]) -> UUID:
         """Make the id of the event that tells of a fact: the same for the same fact, at whatever time and place."""
         return uuid5(_FACTS, f"{self._source} {topic} {fact!r}")
 
-    def change_id(self, topic: Topic, taxpayer_id: str, taken: TakenNumber) -> UUID:
-        """Make the id of the event that tells of one change of one number."""
-        return self.fact_id(topic, (taxpayer_id, taken.prefix, taken.sequence, taken.step))
+    def change_id(self, topic: Topic, taxpayer_id: str, taken: TakenNumber, *asked_by: str) -> UUID:
+        """Make the id of the event that tells of one change of one number.
+
+        `asked_by`: which report or binding it followed. A restored database takes a step of a number once more, and
+        what another report made of it then must not bear the id of what is forgotten.
+        """
+        return self.fact_id(topic, (taxpayer_id, taken.prefix, taken.sequence, taken.step, *asked_by))
+
+    def assigned_id(self, taxpayer_id: str, taken: TakenNumber) -> str:
+        """Write the id of the event that tells of an assignment: what `change_id` makes, for every invoice."""
+        name = f"{self._assigned_names} ({taxpayer_id!r}, {taken.prefix}, {taken.sequence}, {taken.step})"
+        digits = sha1(_FACTS.bytes + name.encode(), usedforsecurity=False).hexdigest()
+        return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
 
     def number_assigned(
         self,
@@ -65,26 +85,21 @@ class EventWriter:
         number: Number,
         traceparent: str | None,
     ) -> Event:
-        """The request holds this number."""
-        invoice_number = format_number(number.prefix, number.sequence)
-        return self._event(
-            Topic.NUMBER_ASSIGNED,
-            key.taxpayer_id,
-            number.event_id,
-            number.assigned_at,
-            {
-                "issue_request_id": key.issue_request_id,
-                "organization": organization,
-                "taxpayer_id": key.taxpayer_id,
-                "invoice_number": invoice_number,
-                "issue_date": issue_date.isoformat(),
-                "kind": kind,
-                "range_id": str(number.range_id),
-                "claim_mode": number.claim_mode,
-                "assigned_at": _instant(number.assigned_at),
-            },
-            traceparent,
+        """The request holds this number.
+
+        Written piece by piece, for every invoice, to what `encode_event` would write.
+        """
+        told_at = _told_at(number.assigned_at)
+        trace = "" if traceparent is None else f'"traceparent":{_quoted(traceparent)},'
+        body = (
+            f'{{"specversion":"1.0","id":"{number.event_id}"{self._begins_assigned}"time":"{told_at}"'
+            f',"datacontenttype":"application/json",{trace}"data":{{"issue_request_id":{_quoted(key.issue_request_id)}'
+            f',"organization":{_quoted(organization)},"taxpayer_id":{_quoted(key.taxpayer_id)},"invoice_number":'
+            f'"{format_number(number.prefix, number.sequence)}","issue_date":"{issue_date.isoformat()}"'
+            f',"kind":"{kind}","range_id":"{_uuid_text(number.range_id)}","claim_mode":"{number.claim_mode}"'
+            f',"assigned_at":"{told_at}"{self._ends_assigned}'
         )
+        return Event(Topic.NUMBER_ASSIGNED, key.taxpayer_id, number.event_id, body.encode())
 
     def number_refused(
         self,
@@ -256,11 +271,14 @@ class EventWriter:
         traceparent: str | None,
         remembered: bool,
     ) -> Event:
-        """The claim brought nothing; `remembered` tells a claim that ended so from a request refused at once."""
+        """The claim brought nothing; `remembered` tells a claim that ended so from a request refused at once.
+
+        A claim may end so twice: given up after a restore, and then found by a refresh with a grant that is invalid.
+        """
         return self._event(
             Topic.CLAIM_FAILED,
             taxpayer_id,
-            (taxpayer_id, claim_id) if remembered else None,
+            (taxpayer_id, claim_id, str(reason)) if remembered else None,
             now,
             _claim_trouble(claim_id, taxpayer_id, quantity, reason, detail, next_attempt_at),
             traceparent,
@@ -335,6 +353,33 @@ class EventWriter:
             traceparent,
         )
 
+    def of_input(
+        self,
+        topic: Topic,
+        watched: Topic,
+        *,
+        worker: str,
+        counted: tuple[int, int],
+        reason: str | None,
+        at: datetime,
+    ) -> Event:
+        """One worker's input by the queue of `watched` is bad, or readable again; `counted` is unreadable, of."""
+        unreadable, of = counted
+        return self._event(
+            topic,
+            None,
+            (watched.value, worker, _instant(at)),
+            at,
+            {
+                "topic": watched.value,
+                "worker": worker,
+                "unreadable": unreadable,
+                "of": of,
+                "commonest_reason": reason,
+                "at": _instant(at),
+            },
+        )
+
     def _event(
         self,
         topic: Topic,
@@ -359,6 +404,16 @@ class EventWriter:
             envelope["traceparent"] = traceparent
         envelope["data"] = {**data, "environment": self._environment}
         return Event(topic, taxpayer_id, event_id, encode_event(envelope))
+
+
+@lru_cache(maxsize=256)
+def _told_at(at: datetime) -> str:
+    return _instant(at)
+
+
+@lru_cache(maxsize=4096)
+def _uuid_text(value: UUID) -> str:
+    return str(value)
 
 
 def _claim_trouble(

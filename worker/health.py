@@ -2,21 +2,24 @@
 
 import socketserver
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import ClassVar, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
 
+from db.engine import DATABASE_ERRORS
 from worker.broker.port import Broker
 from worker.metrics import Metrics
 
 #: A part that has not turned round for this long does not make progress.
 _LONGEST_TURN = 60.0
+#: Seconds in which a database that is there answers `SELECT 1`.
+_LONGEST_ANSWER = 2.0
 
 
 class Turning(Protocol):
@@ -31,6 +34,11 @@ class Turning(Protocol):
         """Name a part that has not turned round for `longest` seconds; None where all do."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Tell in a line what keeps a part from its work just now; None where nothing does."""
+        ...
+
 
 class Health:
     """What the health pages tell; before `watch` the worker is alive and not ready."""
@@ -38,12 +46,12 @@ class Health:
     def __init__(self) -> None:
         self._broker: Broker | None = None
         self._worker: Turning | None = None
-        self._engine: Engine | None = None
+        self._database: _Database | None = None
         self.registry = CollectorRegistry()
 
     def watch(self, broker: Broker, worker: Turning, metrics: Metrics, engine: Engine) -> None:
         """Tell of these from now on."""
-        self._broker, self._worker, self._engine = broker, worker, engine
+        self._broker, self._worker, self._database = broker, worker, _Database(engine)
         self.registry = metrics.registry
 
     def dead(self) -> str | None:
@@ -54,18 +62,69 @@ class Health:
 
     def unready(self) -> str | None:
         """Tell in a line why the worker is not ready; None where it is."""
-        if self._broker is None or self._engine is None:
+        if self._broker is None or self._database is None:
             return "starting: the database does not answer yet"
         if not self._broker.ready:
             return "not connected to the broker"
         if self._worker is not None and (late := self._worker.lags(_LONGEST_TURN)) is not None:
             return f"{late} makes no progress"
+        if self._worker is not None and (trouble := self._worker.trouble) is not None:
+            return trouble
+        if not self._database.answers():
+            return "the database does not answer"
+        return None
+
+
+class _Database:
+    """Asks the database whether it is there: one question at a time, however many want to know.
+
+    A server that stands still, or a way to it that is open and passes nothing on, lets a question wait for the better
+    part of a minute. Whoever asks meanwhile is not kept for that long, and takes no further connection.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._question: _Question | None = None
+
+    def answers(self) -> bool:
+        """Whether it answered within `_LONGEST_ANSWER` seconds of the question."""
+        with self._lock:
+            if self._question is None or self._question.is_over:
+                self._question = _Question(self._engine)
+            question = self._question
+        return question.answered()
+
+
+class _Question:
+    """One `SELECT 1`, on a thread that no exit of the process waits for."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._over = threading.Event()
+        self._answered = False
+        self._waits_until = time.monotonic() + _LONGEST_ANSWER
+        threading.Thread(target=self._ask, name="readiness", daemon=True).start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is answered, or in vain."""
+        return self._over.is_set()
+
+    def answered(self) -> bool:
+        """Wait for the answer for as long as it may take; False where none came by then."""
+        self._over.wait(max(0.0, self._waits_until - time.monotonic()))
+        return self._answered
+
+    def _ask(self) -> None:
         try:
             with self._engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
-        except DBAPIError:
-            return "the database does not answer"
-        return None
+            self._answered = True
+        except DATABASE_ERRORS:
+            self._answered = False
+        finally:
+            self._over.set()
 
 
 @contextmanager
@@ -88,8 +147,14 @@ def serve_health(port: int, health: Health) -> Iterator[None]:
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: whoever asks for half a page and goes away is no fault of ours."""
+
 
 class _QuietHandler(WSGIRequestHandler):
+    #: Seconds to wait for the next piece of a request: nobody holds a thread for ever.
+    timeout: ClassVar[float | None] = 10.0
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's name
         """Say nothing: a page that is asked for every few seconds is no news."""
 

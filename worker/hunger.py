@@ -24,5 +24,6 @@ def read_hunger(connection: Connection, environment: str, key: StockKey, *, now:
         count_waiting(connection, environment, key),
         read_use(connection, environment, key, now=now),
         refill_seconds(latencies),
+        start_of_year(key.year),
         start_of_year(key.year + 1),
     )

@@ -1,12 +1,13 @@
 """Issuing: gives each issue request its number, in one transaction for the whole batch."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
 from sqlalchemy import Connection
 
+from db.asking import ask, ask_together, carry_out
 from db.issue_requests import (
     NewRequest,
     add_requests,
@@ -27,14 +28,24 @@ from db.numbers import (
     pooled_numbers,
 )
 from db.ranges import close_used_up_ranges, move_cursors, open_ranges
-from db.records import KnownRequest, OrganizationChannel, RequestKey, StockKey, WaitingRequest
-from db.stocks import channels_of_organizations, lock_stocks
+from db.records import (
+    KnownRequest,
+    NamedNumber,
+    OpenRange,
+    OrganizationChannel,
+    RequestKey,
+    Stock,
+    StockKey,
+    TakenNumber,
+    WaitingRequest,
+)
+from db.stocks import channels_of_organizations, existing_stocks, lock_stocks
 from db.usage import add_usage
 from schemas.cloudevents import Form
 from schemas.invoice_number import InvoiceNumber, format_number
+from schemas.plain_requests import PlainIssuing
 from schemas.reasons import Reason
 from schemas.requests import InvoiceIssuing
-from schemas.topics import Topic
 from worker.answers import Answer
 from worker.clock import Clock, china_date
 from worker.decisions.assignment import Asked, Assigned, Decisions, Known, Refused, Repeated, decide
@@ -58,16 +69,17 @@ class Issuing:
     def handle(self, connection: Connection, items: Sequence[Item]) -> list[Answer]:
         """Assign numbers to a batch of requests, and give the answers to publish once this is committed."""
         now = self._clock.now()
-        requests = [cast("InvoiceIssuing", item.request) for item in items]
-        channels = channels_of_organizations(connection, self._environment, {each.organization for each in requests})
+        requests = [cast("InvoiceIssuing | PlainIssuing", item.request) for item in items]
+        organizations = {each.organization for each in requests}
+        channels = ask(connection, channels_of_organizations(self._environment, organizations))
         asked = [
             _asked(position, request, channels[request.organization], message_of(items[position].event))
             for position, request in enumerate(requests)
             if request.organization in channels
         ]
-        decisions, shelves = self._decide(connection, asked, now)
-        self._apply(connection, decisions, shelves, items, now)
-        answers = self._answers(decisions, items, now)
+        decisions, shelves, closed = self._decide(connection, asked, now)
+        numbers = self._apply(connection, decisions, shelves, closed, items, now)
+        answers = self._answers(decisions, numbers, items, now)
         answers += [
             self._unknown_organization(request, item, now)
             for request, item in zip(requests, items, strict=True)
@@ -120,18 +132,50 @@ class Issuing:
         connection: Connection,
         asked: Sequence[Asked],
         now: datetime,
-    ) -> tuple[Decisions, Mapping[StockKey, Shelf]]:
-        stocks = lock_stocks(connection, self._environment, {each.stock_key for each in asked})
-        known = self._known(connection, asked)
-        ranges = open_ranges(connection, self._environment, stocks.keys())
-        pools = pooled_numbers(connection, self._environment, stocks.keys())
+    ) -> tuple[Decisions, Mapping[StockKey, Shelf], Collection[RequestKey]]:
+        """Lock, read and decide; tells too which of the requests were asked before and closed."""
+        keys, stock_keys = {each.key for each in asked}, {each.stock_key for each in asked}
+        stocks, ranges, pools, requests, bound = self._gather(connection, keys, stock_keys)
+        if len(stocks) < len(stock_keys):
+            # Read again: whoever made the missing ones may have claimed for them too.
+            lock_stocks(connection, self._environment, stock_keys)
+            stocks, ranges, pools, requests, bound = self._gather(connection, keys, stock_keys)
         shelves = {key: Shelf(stock, ranges[key], pools[key]) for key, stock in stocks.items()}
-        return decide(asked, known, shelves, china_date(now)), shelves
+        known = self._known(connection, asked, requests, bound)
+        closed = {key for key, request in requests.items() if request.status == "closed"}
+        return decide(asked, known, shelves, china_date(now)), shelves, closed
 
-    def _known(self, connection: Connection, asked: Sequence[Asked]) -> Known:
-        keys = {each.key for each in asked}
-        requests = find_requests(connection, self._environment, keys)
-        closed = [key for key, request in requests.items() if request.status == "closed"]
+    def _gather(
+        self,
+        connection: Connection,
+        keys: Collection[RequestKey],
+        stock_keys: Collection[StockKey],
+    ) -> tuple[
+        dict[StockKey, Stock],
+        Mapping[StockKey, list[OpenRange]],
+        Mapping[StockKey, list[TakenNumber]],
+        dict[RequestKey, KnownRequest],
+        dict[RequestKey, NamedNumber],
+    ]:
+        """Lock the stocks that exist, and then read, in the same round trip, what they have and who asked before."""
+        return ask_together(
+            connection,
+            existing_stocks(self._environment, stock_keys),
+            open_ranges(self._environment, stock_keys),
+            pooled_numbers(self._environment, stock_keys),
+            find_requests(self._environment, keys),
+            bound_numbers(self._environment, keys),
+        )
+
+    def _known(
+        self,
+        connection: Connection,
+        asked: Sequence[Asked],
+        requests: Mapping[RequestKey, KnownRequest],
+        bound: Mapping[RequestKey, NamedNumber],
+    ) -> Known:
+        # Of these it matters which messages were answered.
+        asked_before = [key for key, request in requests.items() if request.status == "closed" or request.in_doubt]
         named = {(each.key.taxpayer_id, each.number) for each in asked if each.number is not None}
         numbers = {(owner, text): InvoiceNumber.parse(text) for owner, text in named}
         found = find_numbers(
@@ -146,8 +190,8 @@ class Issuing:
         )
         return Known(
             requests,
-            frozenset(remembered_messages(connection, self._environment, closed)),
-            bound_numbers(connection, self._environment, keys),
+            frozenset(remembered_messages(connection, self._environment, asked_before)),
+            bound,
             {(owner, format_number(prefix, sequence)): number for (owner, prefix, sequence), number in found.items()},
             {format_number(*number): owner for number, owner in owners.items()},
         )
@@ -157,28 +201,44 @@ class Issuing:
         connection: Connection,
         decisions: Decisions,
         shelves: Mapping[StockKey, Shelf],
+        closed: Collection[RequestKey],
         items: Sequence[Item],
         now: datetime,
-    ) -> None:
+    ) -> list[AssignedNumber]:
+        """Store what was decided; gives the numbers assigned, as `decisions.assigned` has them."""
         new = [_new(each.asked, "assigned", items) for each in decisions.assigned]
         new += [_new(asked, "waiting", items) for asked in decisions.waiting]
-        add_requests(connection, self._environment, new, now=now)
         numbers = [self._number_of(each) for each in decisions.assigned]
-        assign_numbers(connection, self._environment, numbers, now=now)
         cursors = [cursor for shelf in shelves.values() for cursor in shelf.cursors]
-        move_cursors(connection, self._environment, cursors, now=now)
         stored = {each.taxpayer_id for each in numbers if not each.taken.is_fresh}
-        if stored:
-            close_used_up_ranges(connection, self._environment, stored, now=now)
         taken: Counter[tuple[str, str]] = Counter()
         for key, shelf in shelves.items():
             taken[key.taxpayer_id, key.channel_mode] += shelf.taken
-        add_usage(connection, self._environment, taken, now=now)
-        remember_messages(connection, self._environment, _repetitions(decisions.repeated))
+        again = [(each.key, each.message) for each in decisions.waiting_again]
+        carry_out(
+            connection,
+            [
+                *add_requests(self._environment, new, closed, now=now),
+                *assign_numbers(self._environment, numbers, now=now),
+                *move_cursors(self._environment, cursors, now=now),
+                *close_used_up_ranges(self._environment, stored, now=now),
+                *add_usage(self._environment, taken, now=now),
+                *remember_messages(self._environment, _repetitions(decisions.repeated)),
+                *remember_messages(self._environment, again, answered=False),
+            ],
+        )
+        return numbers
 
-    def _answers(self, decisions: Decisions, items: Sequence[Item], now: datetime) -> list[Answer]:
+    def _answers(
+        self,
+        decisions: Decisions,
+        numbers: Sequence[AssignedNumber],
+        items: Sequence[Item],
+        now: datetime,
+    ) -> list[Answer]:
         answered: list[tuple[Asked, Event]] = [
-            (each.asked, self._assigned(each, items, now)) for each in decisions.assigned
+            (each.asked, self._assigned(each, number.event_id, items, now))
+            for each, number in zip(decisions.assigned, numbers, strict=True)
         ]
         answered += [(each.asked, self._repeated(each, items, now)) for each in decisions.repeated]
         answered += [(each.asked, self._refused(each, items, now)) for each in decisions.refused]
@@ -192,30 +252,24 @@ class Issuing:
             asked.key.issue_request_id,
             asked.issue_date,
             asked.message,
-            self._events.change_id(Topic.NUMBER_ASSIGNED, asked.key.taxpayer_id, taken),
+            self._events.assigned_id(asked.key.taxpayer_id, taken),
         )
 
-    def _assigned(self, assigned: Assigned, items: Sequence[Item], now: datetime) -> Event:
+    def _assigned(self, assigned: Assigned, event_id: str, items: Sequence[Item], now: datetime) -> Event:
         asked, taken = assigned.asked, assigned.taken
         return self._events.number_assigned(
             asked.key,
             organization=asked.organization,
             issue_date=asked.issue_date,
             kind=asked.kind,
-            number=Number(
-                taken.prefix,
-                taken.sequence,
-                taken.range_id,
-                taken.claim_mode,
-                now,
-                self._events.change_id(Topic.NUMBER_ASSIGNED, asked.key.taxpayer_id, taken),
-            ),
+            number=Number(taken.prefix, taken.sequence, taken.range_id, taken.claim_mode, now, event_id),
             traceparent=items[asked.position].event.traceparent,
         )
 
     def _repeated(self, repeated: Repeated, items: Sequence[Item], now: datetime) -> Event:
         if isinstance(repeated.before, Assigned):
-            return self._assigned(repeated.before, items, now)
+            event_id = self._number_of(repeated.before).event_id
+            return self._assigned(repeated.before, event_id, items, now)
         return self._events.number_assigned(
             repeated.asked.key,
             organization=repeated.asked.organization,
@@ -236,7 +290,7 @@ class Issuing:
             traceparent=items[refused.asked.position].event.traceparent,
         )
 
-    def _unknown_organization(self, request: InvoiceIssuing, item: Item, now: datetime) -> Answer:
+    def _unknown_organization(self, request: InvoiceIssuing | PlainIssuing, item: Item, now: datetime) -> Answer:
         event = self._events.number_refused(
             request.issue_request_id,
             organization=request.organization,
@@ -279,7 +333,7 @@ class Issuing:
         ]
 
 
-def _asked(position: int, request: InvoiceIssuing, channel: OrganizationChannel, message: str) -> Asked:
+def _asked(position: int, request: InvoiceIssuing | PlainIssuing, channel: OrganizationChannel, message: str) -> Asked:
     return Asked(
         position,
         RequestKey(channel.taxpayer_id, request.issue_request_id),
@@ -330,7 +384,9 @@ def _held_number(known: KnownRequest) -> Number:
     ):
         message = "a request that is assigned holds no number"
         raise AssertionError(message)
-    return Number(known.prefix, known.sequence, known.range_id, known.claim_mode, known.assigned_at, known.event_id)
+    return Number(
+        known.prefix, known.sequence, known.range_id, known.claim_mode, known.assigned_at, str(known.event_id)
+    )
 
 
 def _stock_of(request: WaitingRequest) -> StockKey:

@@ -4,14 +4,28 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from db.ranges import last_taken_number
+from db.asking import ask_together
+from db.numbers import pooled_numbers
+from db.ranges import last_taken_number, open_ranges
+from db.records import Stock
 from db.stocks import exhaust, lower
 from db.usage import read_use
 from schemas.invoice_number import format_number
 from worker.answers import Answer
-from worker.decisions.forecast import days_left, per_day
+from worker.clock import start_of_year
+from worker.decisions.forecast import foresee
 from worker.decisions.shelf import Shelf
 from worker.events import EventWriter
+
+
+def read_shelf(connection: Connection, environment: str, stock: Stock) -> Shelf:
+    """Read what the locked stock has to give."""
+    ranges, pool = ask_together(
+        connection,
+        open_ranges(environment, [stock.key]),
+        pooled_numbers(environment, [stock.key]),
+    )
+    return Shelf(stock, ranges[stock.key], pool[stock.key])
 
 
 def record_crossing(
@@ -39,14 +53,20 @@ def record_crossing(
             )
         case "low":
             lower(connection, environment, stock.key, wanted_by=wanted_by)
-            rate = per_day(read_use(connection, environment, stock.key, now=now), now)
+            foreseen = foresee(
+                shelf.remaining,
+                read_use(connection, environment, stock.key, now=now),
+                now=now,
+                begins=start_of_year(stock.key.year),
+                ends=start_of_year(stock.key.year + 1),
+            )
             event = events.range_low(
                 stock.key,
                 episode=stock.episode,
                 newest=shelf.newest,
                 remaining=shelf.remaining,
                 threshold=stock.low_at,
-                days_left=days_left(shelf.remaining, rate),
+                days_left=foreseen.days_left,
                 now=now,
             )
         case _:

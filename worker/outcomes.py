@@ -7,12 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from db.asking import ask, carry_out
 from db.issue_requests import close_requests, find_requests, remember_messages
 from db.numbers import NumberChange, change_numbers, find_numbers, owners_of_numbers
 from db.outcomes import OverdueNumber, add_outcomes, find_outcomes, take_overdue_numbers
 from db.ranges import reopen_range
 from db.records import KnownOutcome, KnownRequest, RequestKey, Stock, StockKey
-from db.stocks import channels_of_organizations, lock_stocks_of_taxpayers, lower
+from db.stocks import channels_of_organizations, lock_stocks_of_taxpayers, lower, replenish
 from schemas.invoice_number import InvoiceNumber, format_number
 from schemas.reasons import Reason
 from schemas.requests import InvoiceOutcome
@@ -56,7 +57,7 @@ class Outcomes:
         """Move the numbers of a batch of outcomes; who waits for a number that came back has it before the commit."""
         now = self._clock.now()
         codes = {_request(item).organization for item in items}
-        channels = channels_of_organizations(connection, self._environment, codes)
+        channels = ask(connection, channels_of_organizations(self._environment, codes))
         reports = [
             _reported(position, _request(item), channels[_request(item).organization].taxpayer_id)
             for position, item in enumerate(items)
@@ -88,7 +89,7 @@ class Outcomes:
         owners = owners_of_numbers(connection, self._environment, [(each.prefix, each.sequence) for each in absent])
         return Known(
             find_outcomes(connection, self._environment, {each.name for each in reports}),
-            find_requests(connection, self._environment, {each.key for each in reports}),
+            ask(connection, find_requests(self._environment, {each.key for each in reports})),
             present,
             {each: owners[each.prefix, each.sequence] for each in absent if (each.prefix, each.sequence) in owners},
         )
@@ -123,11 +124,8 @@ class Outcomes:
             because = _CLOSED_BECAUSE[became]
             close_requests(connection, self._environment, taxpayer_id, ids, status="assigned", because=because)
         answered = [(key, requests[key].message) for keys in lost.values() for key in keys]
-        remember_messages(
-            connection,
-            self._environment,
-            [(key, message) for key, message in answered if message is not None],
-        )
+        remembered = [(key, message) for key, message in answered if message is not None]
+        carry_out(connection, remember_messages(self._environment, remembered))
 
     def _return(
         self,
@@ -143,7 +141,11 @@ class Outcomes:
         keys = {StockKey(each.taxpayer_id, each.channel_mode, each.year) for each in returned if not each.is_manual}
         answers: list[Answer] = []
         for key in sorted(key for key in keys if stocks[key].level == "exhausted"):
-            lower(connection, self._environment, key, wanted_by=None)
+            if stocks[key].low_at > 0:
+                lower(connection, self._environment, key, wanted_by=None)
+            else:
+                # It is claimed for only when it is empty, and now it isn't.
+                replenish(connection, self._environment, key, quantity=None, low_at=0)
             answers += self._stocking.serve_waiting(connection, key, now)
         return answers
 
@@ -212,7 +214,8 @@ class Outcomes:
         )
 
     def _event_id(self, moved: Moved) -> UUID:
-        return self._events.change_id(_TOLD_BY[moved.became], moved.number.taxpayer_id, moved.number.taken)
+        reported, number = moved.reported, moved.number
+        return self._events.change_id(_TOLD_BY[moved.became], number.taxpayer_id, number.taken, reported.outcome_id)
 
     def _done(self, moved: Moved, now: datetime) -> KnownOutcome:
         reported = moved.reported

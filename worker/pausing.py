@@ -59,17 +59,11 @@ class Pausing:
             message = f"{taxpayer_id} is not paused"
             raise PausingRefusedError(message)
         resume(connection, self._environment, taxpayer_id)
+        now = self._clock.now()
         # A stock that nobody ever asked for is empty, but it did not run out.
         used = [key for key in paused if stocks[key].level != "new"]
-        answers = [answer for key in used for answer in self._serve(connection, key)]
+        answers = [answer for key in used for answer in self._stocking.serve_waiting(connection, key, now)]
         for key in paused:
             self._claiming.claim_if_needed(connection, key)
         _log.warning("taxpayer-resumed", taxpayer_id=taxpayer_id, reason=reason, answers=len(answers))
-        return answers
-
-    def _serve(self, connection: Connection, key: StockKey) -> list[Answer]:
-        """Serve the stock's queue until it or the stock is at its end."""
-        answers: list[Answer] = []
-        while served := self._stocking.serve_waiting(connection, key, self._clock.now()):
-            answers += served
         return answers

@@ -1,18 +1,22 @@
 """Recovering: a restored database is taken into use again, and nothing that it held is (`fuma recovered`).
 
 It has forgotten which numbers were given out since its backup, so no number of any range that it knows is given out
-any more; fresh ranges are claimed. Claims that it knows as undecided may have been granted and used up since: their
-replay would bring ranges whose numbers stand on invoices, so they are given up.
+any more; fresh ranges are claimed. A number that a request holds stays its own, but unless it is used it is in doubt:
+its upload may have failed since, and another request may have got it. It is told to nobody who asks anew, until what
+became of its upload is reported, or an operator stands for it (`fuma ranges confirm`).
+Claims that it knows as undecided may have been granted and used up since: their replay would bring ranges whose numbers
+stand on invoices, so they are given up.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from db.claims import undecided_claims
 from db.fence import record_recovery
-from db.held_ranges import HeldRange, ranges_in_use
+from db.held_ranges import HeldRange, confirm_ranges, ranges_in_use
 from db.records import Claim, StockKey
 from db.stocks import begin_anew, every_stock, lock_stocks
 from schemas.reasons import Reason
@@ -74,6 +78,29 @@ class Recovering:
         for key in sorted(ran_out):
             answers += self._ending.lower(connection, key, now)
         return Recovery(len(ranges), len(claims), len(ran_out)), answers
+
+    def confirm(
+        self,
+        connection: Connection,
+        *,
+        taxpayer_id: str | None,
+        range_id: UUID | None,
+        reason: str,
+        requested_by: str,
+    ) -> int:
+        """Take an operator's word that the requests still hold the numbers that the restored database knows as theirs.
+
+        Of one range that a recovery put out of use, of a taxpayer's, or of all. From then on they are told again to
+        whoever asks anew. Tells how many ranges it was that were in doubt.
+        """
+        return confirm_ranges(
+            connection,
+            self._environment,
+            taxpayer_id=taxpayer_id,
+            range_id=range_id,
+            detail=f"confirmed by {requested_by}: {reason}",
+            now=self._clock.now(),
+        )
 
     def _quarantine(
         self,

@@ -13,6 +13,7 @@ from typing import cast
 import structlog
 from sqlalchemy import Connection
 
+from db.asking import ask
 from db.claims import undecided_claims
 from db.records import Claim
 from db.refreshes import (
@@ -81,7 +82,7 @@ class Refreshing:
     def _concerned(self, request: RefreshRequested) -> list[str]:
         with self._transactions.engine.begin() as connection:
             if request.organization is not None:
-                channels = channels_of_organizations(connection, self._environment, [request.organization])
+                channels = ask(connection, channels_of_organizations(self._environment, [request.organization]))
                 return [channel.taxpayer_id for channel in channels.values()]
             registered = registered_taxpayers(connection, self._environment)
         if request.taxpayer_id is not None:

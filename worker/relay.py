@@ -8,19 +8,19 @@ from functools import partial
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
-from db.engine import sqlstate
-from db.outbox import OutgoingMessage, StoredMessage, give_back, remove_confirmed, take_left_behind
+from db.engine import DATABASE_ERRORS, sqlstate
+from db.outbox import OutgoingMessage, Parcel, give_back, remove_confirmed, take_left_behind
 from worker.broker.port import Broker, Message, Outcome
 from worker.broker.topology import EXCHANGE
 from worker.clock import Clock
+from worker.crash_points import CrashPoint, reached
 from worker.metrics import Metrics
 
 _log = structlog.get_logger()
 
-#: Messages that one sweep takes over at a time.
-_SWEEP = 500
+#: Parcels that one sweep takes over at a time, and messages without a confirm below which it goes on.
+_SWEEP, _SWEEP_ROOM = 20, 500
 #: How often confirmed messages are removed: the longer, the fewer transactions.
 _REMOVAL_PAUSE = 0.05
 #: Messages without a confirm above which no new work is taken on.
@@ -43,7 +43,7 @@ class Relay:
         self._changed = threading.Condition()
         self._under_way = 0
         self._confirmed: list[int] = []
-        self._unconfirmed: list[int] = []
+        self._unconfirmed: list[Parcel] = []
         self._warned_at = float("-inf")
         self._stopping = False
         self._remover = threading.Thread(target=self._remove, name="outbox-remover", daemon=True)
@@ -52,14 +52,16 @@ class Relay:
         """Begin to remove what is confirmed."""
         self._remover.start()
 
-    def publish(self, stored: Sequence[StoredMessage]) -> None:
+    def publish(self, parcels: Sequence[Parcel]) -> None:
         """Publish messages of a committed transaction; returns at once."""
-        if not stored:
+        messages = [_message(each) for parcel in parcels for each in parcel.messages]
+        if not messages:
             return
         with self._changed:
-            self._under_way += len(stored)
-        published = self._broker.publish([_message(each.message) for each in stored])
-        published.add_done_callback(partial(self._settled, stored))
+            self._under_way += len(messages)
+        published = self._broker.publish(messages)
+        reached(CrashPoint.AFTER_PUBLISH)
+        published.add_done_callback(partial(self._settled, parcels))
 
     def sweep(self) -> None:
         """Publish what a crash or a broken connection left behind; waits for each part before the next."""
@@ -70,9 +72,9 @@ class Relay:
                 left = take_left_behind(connection, now=began, most=_SWEEP)
             if not left:
                 return
-            _log.info("outbox-swept", messages=len(left))
+            _log.info("outbox-swept", messages=sum(len(parcel.messages) for parcel in left))
             self.publish(left)
-            if len(left) < _SWEEP or not self.wait_for_room(_SWEEP, timeout=10):
+            if len(left) < _SWEEP or not self.wait_for_room(_SWEEP_ROOM, timeout=10):
                 return
 
     def wait_for_room(self, most: int = _ROOM, *, timeout: float) -> bool:
@@ -90,19 +92,20 @@ class Relay:
         self._remover.join(max(0.1, ended_by - time.monotonic()))
         return confirmed
 
-    def _settled(self, stored: Sequence[StoredMessage], published: "Future[list[Outcome]]") -> None:
+    def _settled(self, parcels: Sequence[Parcel], published: "Future[list[Outcome]]") -> None:
         outcomes = published.result()
-        returned = 0
+        reached(CrashPoint.BEFORE_REMOVAL)
+        confirmed, unconfirmed = _sorted_by_confirm(parcels, outcomes)
         with self._changed:
-            for each, outcome in zip(stored, outcomes, strict=True):
-                if outcome is Outcome.UNKNOWN:
-                    self._unconfirmed.append(each.outbox_id)
-                else:
-                    self._confirmed.append(each.outbox_id)
-                    self._metrics.published(each.message.events)
-                    returned += outcome is Outcome.UNROUTABLE
-            self._under_way -= len(stored)
+            self._confirmed += confirmed
+            self._unconfirmed += unconfirmed
+            self._under_way -= len(outcomes)
             self._changed.notify_all()
+        events = [each.events for parcel in parcels for each in parcel.messages]
+        self._metrics.published(
+            sum(count for count, outcome in zip(events, outcomes, strict=True) if outcome is not Outcome.UNKNOWN),
+        )
+        returned = outcomes.count(Outcome.UNROUTABLE)
         if returned:
             self._warn_of_nobody(returned)
 
@@ -124,20 +127,35 @@ class Relay:
                 return
             time.sleep(_REMOVAL_PAUSE)
 
-    def _store_removal(self, confirmed: list[int], unconfirmed: list[int]) -> None:
+    def _store_removal(self, confirmed: list[int], unconfirmed: list[Parcel]) -> None:
         try:
             with self._engine.begin() as connection:
                 if confirmed:
                     remove_confirmed(connection, confirmed)
                 if unconfirmed:
                     give_back(connection, unconfirmed, now=self._clock.now())
-        except DBAPIError as error:
+        except DATABASE_ERRORS as error:
             # What is not removed is published once more, under the same ids.
             _log.warning(
                 "outbox-removal-failed",
                 sqlstate=sqlstate(error),
-                messages=len(confirmed) + len(unconfirmed),
+                parcels=len(confirmed) + len(unconfirmed),
             )
+
+
+def _sorted_by_confirm(parcels: Sequence[Parcel], outcomes: Sequence[Outcome]) -> tuple[list[int], list[Parcel]]:
+    """Tell which parcels are confirmed whole, and what is left of the others."""
+    if Outcome.UNKNOWN not in outcomes:
+        return [parcel.outbox_id for parcel in parcels], []
+    confirmed, unconfirmed = [], []
+    told = iter(outcomes)
+    for parcel in parcels:
+        left = tuple(message for message in parcel.messages if next(told) is Outcome.UNKNOWN)
+        if left:
+            unconfirmed.append(Parcel(parcel.outbox_id, left))
+        else:
+            confirmed.append(parcel.outbox_id)
+    return confirmed, unconfirmed
 
 
 def _message(outgoing: OutgoingMessage) -> Message:

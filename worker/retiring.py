@@ -70,7 +70,7 @@ class Retiring:
         Raises `RetiringRefusedError`.
         """
         now = self._clock.now()
-        stocks = lock_stocks_of_taxpayers(connection, self._environment, [taxpayer_id])
+        lock_stocks_of_taxpayers(connection, self._environment, [taxpayer_id])
         retirement = self.foresee(connection, taxpayer_id, before)
         end = End(RangeStatus.RETIRED, Reason.RETIRED, "retire-ranges", requested_by, f"retired: {reason}")
         answers = self._ending.end(connection, [held for held, _ in retirement.ranges], end, now)
@@ -84,9 +84,8 @@ class Retiring:
             now=now,
         )
         for key in sorted({claim.stock_key for claim in retirement.claims}):
-            # The next claim need not wait for what the last one was put off for.
-            at_most = stocks[key].claim_at_most
-            set_claiming(connection, self._environment, key, not_before=None, at_most=at_most, failed_claims=0)
+            # The next claim need not wait for what the last one was put off for, nor ask for less.
+            set_claiming(connection, self._environment, key, not_before=None, at_most=None, failed_claims=0)
         # A stock that had only manual ranges did not run out by it.
         gave = {held.key for held, _ in retirement.ranges if held.status == "active" and held.claim_mode == "automatic"}
         for key in sorted(gave):

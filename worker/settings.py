@@ -17,9 +17,14 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.vocabulary import Environment
+from worker import crash_points
 
 _PREFIX = "FUMA_"
 _ORDINARY_YEAR = 2001
+
+#: Settings that may carry a password, and so may stand in a file.
+_BY_FILE = ("broker_url", "database_url", "channel_gateway_url")
+_LONGEST_FILE = 4096
 
 
 class SettingsError(Exception):
@@ -49,8 +54,11 @@ class Settings(BaseSettings):
 
     #: `amqp://`, `amqps://`, or `memory://`: a broker inside this one process.
     broker_url: SecretStr = SecretStr("memory://")
+    #: A file that holds it instead, as the next two `…_file` do: for addresses with a password.
+    broker_url_file: Path | None = None
     #: `postgresql://…`; unset: an embedded PostgreSQL under `home`, see `database_address`.
     database_url: SecretStr | None = None
+    database_url_file: Path | None = None
     #: Folder of the embedded parts; absolute once the settings are read.
     home: Path = Path(".fuma")
     #: Part of every key.
@@ -60,14 +68,22 @@ class Settings(BaseSettings):
     #: The direct unit's platform id and the file with its SM4 key in hex; unset: the simulator's.
     leqi_direct_unit_id: str | None = Field(default=None, min_length=1, max_length=32)
     leqi_key_file: Path | None = None
+    #: Authorities (PEM) that LeQi's certificate is trusted by, instead of the usual ones.
+    leqi_ca_file: Path | None = None
+    #: SHA-256 of the public keys that LeQi's certificate may have, hex, one or more; unset: any that is trusted.
+    leqi_public_key_pins: Annotated[frozenset[str] | None, NoDecode] = None
     #: A vendor's gateway that can list ranges; may carry a password, so it is left out of `repr`.
     channel_gateway_url: str | None = Field(default=None, repr=False)
+    channel_gateway_url_file: Path | None = None
     #: From which day on next year's numbers may be claimed; unset: not before 1 January.
     next_year_from: Annotated[MonthDay | None, NoDecode] = None
     #: `/healthz`, `/readyz`, `/metrics`; 0 = off.
     http_port: int = Field(default=0, ge=0, le=65535)
     #: When the process believes that it starts; refused in production.
     clock: datetime | None = None
+    #: Where the process dies as by `kill -9`, for tests: `name` or `name:nth` of `worker.crash_points`; refused in
+    #: production.
+    crash_at: str | None = None
 
     #: How long an issue request waits for stock before it is refused with `no-stock`.
     waiting_limit_hours: float = Field(default=24, gt=0, le=24 * 366, allow_inf_nan=False)
@@ -81,10 +97,12 @@ class Settings(BaseSettings):
     #: The least that is claimed, by demand and late in the year; a `claim_quantity` below it stays what it is.
     claim_floor: int = Field(default=100, ge=1, le=5000)
     #: A batch of deliveries closes at this many, or when its oldest has waited this long.
-    batch_size: int = Field(default=500, ge=1, le=10_000)
+    batch_size: int = Field(default=1000, ge=1, le=10_000)
     batch_age_ms: int = Field(default=20, ge=0, le=10_000)
     #: Deliveries of one topic that may be on their way or in work; never less than two batches.
-    prefetch: int = Field(default=1500, ge=1, le=65_535)
+    prefetch: int = Field(default=3000, ge=1, le=65_535)
+    #: Queues over which the requests of one topic that carry a taxpayer id in their routing key are spread; 0 = off.
+    shards: int = Field(default=0, ge=0, le=64)
     #: Calls to LeQi that one worker makes at the same time; a throttle answer lowers it for all workers.
     leqi_concurrency: int = Field(default=12, ge=1, le=64)
     #: Path of the claim service below `leqi_url`, with `{nlbm}` and `{fwbm}`; unset: the environment's own.
@@ -96,6 +114,33 @@ class Settings(BaseSettings):
     #: Folder with one file for each using unit, named by its id, holding its present `access_token`.
     leqi_access_token_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        told = dict(given)
+        for name in _BY_FILE:
+            file = told.get(f"{name}_file")
+            if file is None:
+                continue
+            if told.get(name) is not None:
+                message = f"set {_PREFIX}{name.upper()} or {_PREFIX}{name.upper()}_FILE, not both"
+                raise ValueError(message)
+            told[name] = _content(name, Path(str(file)))
+        return told
+
+    @field_validator("leqi_public_key_pins", mode="before")
+    @classmethod
+    def _are_hashes(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pins = frozenset(pin.strip().lower().replace(":", "") for pin in value.split(","))
+        if not all(re.fullmatch(r"[0-9a-f]{64}", pin) for pin in pins):
+            message = "must be SHA-256 of public keys, 64 hex digits each, separated by commas"
+            raise ValueError(message)
+        return pins
 
     @field_validator("broker_url")
     @classmethod
@@ -161,6 +206,13 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return instant
 
+    @field_validator("crash_at")
+    @classmethod
+    def _names_a_crash_point(cls, value: str | None) -> str | None:
+        if value is not None:
+            crash_points.parse(value)
+        return value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _in_any_case(cls, value: object) -> object:
@@ -170,6 +222,9 @@ class Settings(BaseSettings):
     def _fits_together(self) -> "Settings":
         if self.prefetch < 2 * self.batch_size:
             message = "FUMA_PREFETCH must be at least twice FUMA_BATCH_SIZE, or the next batch can't gather meanwhile"
+            raise ValueError(message)
+        if self.leqi_public_key_pins and self.leqi_url is not None and _scheme(self.leqi_url) != "https":
+            message = "FUMA_LEQI_PUBLIC_KEY_PINS needs an https:// address in FUMA_LEQI_URL"
             raise ValueError(message)
         if self.environment is Environment.PRODUCTION:
             _check_production(self)
@@ -223,9 +278,27 @@ def _check_production(settings: Settings) -> None:
     if settings.clock is not None:
         message = "FUMA_CLOCK is for drills and tests: production runs on the true time"
         raise ValueError(message)
+    if settings.crash_at is not None:
+        message = "FUMA_CRASH_AT is for tests: nothing lets a worker die in production"
+        raise ValueError(message)
     if settings.leqi_sandbox_case is not None or settings.leqi_joint_test:
         message = "FUMA_LEQI_SANDBOX_CASE and FUMA_LEQI_JOINT_TEST are for the sandbox only"
         raise ValueError(message)
+
+
+def _content(name: str, path: Path) -> str:
+    """Read an address from its file; whatever is wrong is said without showing any of it."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            content = file.read(_LONGEST_FILE + 1).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else "it is no text"
+        message = f"the file of {_PREFIX}{name.upper()}_FILE can't be read: {why}"
+        raise ValueError(message) from None
+    if not content or len(content) > _LONGEST_FILE:
+        message = f"the file of {_PREFIX}{name.upper()}_FILE must hold one address and nothing else"
+        raise ValueError(message)
+    return content
 
 
 def _scheme(address: str) -> str:

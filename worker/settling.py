@@ -13,13 +13,13 @@ from schemas.reasons import Reason
 from schemas.topics import Topic
 from schemas.vocabulary import ChannelMode
 from worker.answers import Answer
-from worker.clock import Clock, china_date, start_of_day
+from worker.clock import Clock, china_date, start_of_day, start_of_year
 from worker.decisions.claims import (
-    CAUTIOUS_QUANTITY,
     LONG_WAIT,
     THROTTLE_WAIT,
     ClaimTerms,
     is_unresolved,
+    limit_of_next_claim,
     low_at,
     reclaim_wait,
     replay_wait,
@@ -75,6 +75,22 @@ class Settling:
                 return self._quarantine(connection, claim, grant, stocks[claim.stock_key], now)
             case None:
                 return self._without_grant(connection, claim, answer, stocks[claim.stock_key], now)
+
+    def put_off(self, connection: Connection, claim: Claim, answer: LeqiAnswer, fault: str) -> list[Answer]:
+        """Record that `answer` can't be stored, for `fault`: one more outcome of the claim that is not known.
+
+        So it is asked for again, ever more rarely, and told of as any other such claim; a grant is not lost, LeQi
+        brings it again. A claim that was settled meanwhile is left alone. Gives the events to publish.
+        """
+        now = self._clock.now()
+        stock = lock_stocks(connection, self._environment, {claim.stock_key})[claim.stock_key]
+        claim = lock_claim(connection, self._environment, claim.taxpayer_id, claim.claim_id)
+        if claim.settled_at is not None:
+            return []
+        grant = _checked(claim, answer, china_date(now).year)
+        granted = f"LeQi granted {grant.first} to {grant.last}, but its" if isinstance(grant, GoodGrant) else "LeQi's"
+        detail = f"{granted} answer can't be stored ({fault}): see the worker's log"
+        return self._unknown(connection, claim, stock, Reason.NOT_STORED, detail, now)
 
     def _without_grant(
         self,
@@ -146,7 +162,7 @@ class Settling:
             today = china_date(now)
             early = claim.year > today.year
             not_before = start_of_day(today + timedelta(days=1)) if early else now + LONG_WAIT
-            self._set_claiming(connection, stock, not_before, CAUTIOUS_QUANTITY, 0)
+            self._set_claiming(connection, stock, not_before, self._terms.cautious, 0)
 
     def _quarantine(
         self,
@@ -240,7 +256,8 @@ class Settling:
             return None
         failed = min(stock.failed_claims + 1, _MOST_FAILED_CLAIMS)
         retry_at = now + reclaim_wait(failed)
-        self._set_claiming(connection, stock, retry_at, stock.claim_at_most, failed)
+        at_most = limit_of_next_claim(stock, start_of_year(stock.key.year), now)
+        self._set_claiming(connection, stock, retry_at, at_most, failed)
         return retry_at
 
     def _set_claiming(

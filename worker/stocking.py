@@ -8,25 +8,24 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
+from db.asking import carry_out
 from db.issue_requests import count_waiting, serve_requests, waiting_requests
-from db.numbers import AssignedNumber, assign_numbers, pooled_numbers, split_range
-from db.ranges import add_range, close_used_up_ranges, move_cursors, open_ranges, overlaps_held_range
-from db.records import Claim, GrantedRange, Stock, StockKey, TakenNumber, WaitingRequest
+from db.numbers import AssignedNumber, assign_numbers, split_range
+from db.ranges import add_range, close_used_up_ranges, move_cursors, overlaps_held_range
+from db.records import Claim, GrantedRange, StockKey, TakenNumber, WaitingRequest
 from db.stocks import lock_stocks
 from db.usage import add_usage
 from schemas.cloudevents import Form
 from schemas.invoice_number import InvoiceNumber
-from schemas.topics import Topic
 from worker.answers import Answer
 from worker.decisions.grants import BadGrant, GoodGrant
-from worker.decisions.shelf import Shelf
 from worker.events import Event, EventWriter, Number
-from worker.levels import record_crossing
+from worker.levels import read_shelf, record_crossing
 
 #: The group of answers to requests that waited: those of one taxpayer that came in batches are answered in batches.
 _WAITED = -1
 
-#: Waiting requests that one transaction serves at most; the next look serves the next.
+#: Waiting requests that are served in one go; a stock that still has numbers then goes on with the next ones.
 _MOST_AT_ONCE = 5000
 
 
@@ -96,20 +95,35 @@ class Stocking:
     def serve_waiting(self, connection: Connection, key: StockKey, now: datetime) -> list[Answer]:
         """Give what the locked stock has to those who wait for it, in their order; tells what level is left.
 
+        It ends with the stock or with its queue: whoever came later would pass those who wait still.
         Its row must say what came: `db.stocks.replenish` or `lower` goes before.
         """
+        answers, more = self._serve_some(connection, key, now)
+        while more:
+            following, more = self._serve_some(connection, key, now)
+            answers += following
+        return answers
+
+    def _serve_some(self, connection: Connection, key: StockKey, now: datetime) -> tuple[list[Answer], bool]:
+        """Serve the first who wait; tells too whether others may be left whom the stock can serve."""
         stock = lock_stocks(connection, self._environment, [key])[key]
         if stock.paused:
-            return []
-        shelf = self._shelf(connection, stock)
+            return [], False
+        shelf = read_shelf(connection, self._environment, stock)
         most = min(shelf.remaining, _MOST_AT_ONCE)
         waiting = waiting_requests(connection, self._environment, key, most=most)
         served = [(request, taken) for request in waiting if (taken := shelf.take()) is not None]
         self._assign(connection, served, now)
-        move_cursors(connection, self._environment, shelf.cursors, now=now)
-        if any(not taken.is_fresh for _, taken in served):
-            close_used_up_ranges(connection, self._environment, [key.taxpayer_id], now=now)
-        add_usage(connection, self._environment, {(key.taxpayer_id, key.channel_mode): shelf.taken}, now=now)
+        pooled = any(not taken.is_fresh for _, taken in served)
+        used = {(key.taxpayer_id, key.channel_mode): shelf.taken}
+        carry_out(
+            connection,
+            [
+                *move_cursors(self._environment, shelf.cursors, now=now),
+                *close_used_up_ranges(self._environment, [key.taxpayer_id] if pooled else [], now=now),
+                *add_usage(self._environment, used, now=now),
+            ],
+        )
         answers = [self._assigned(request, taken, now) for request, taken in served]
         still = count_waiting(connection, self._environment, key) if shelf.remaining == 0 else 0
         wanted_by = served[-1][0].organization if served else stock.wanted_by
@@ -122,7 +136,7 @@ class Stocking:
             waiting=still,
             now=now,
         )
-        return answers
+        return answers, len(served) == _MOST_AT_ONCE
 
     def serve_with(
         self,
@@ -134,13 +148,6 @@ class Stocking:
         """Give one waiting request this number, whatever the stock holds."""
         self._assign(connection, [(request, taken)], now)
         return self._assigned(request, taken, now)
-
-    def _shelf(self, connection: Connection, stock: Stock) -> Shelf:
-        return Shelf(
-            stock,
-            open_ranges(connection, self._environment, [stock.key])[stock.key],
-            pooled_numbers(connection, self._environment, [stock.key])[stock.key],
-        )
 
     def _assign(
         self,
@@ -160,11 +167,11 @@ class Stocking:
                 request.key.issue_request_id,
                 request.issue_date,
                 request.message,
-                self._events.change_id(Topic.NUMBER_ASSIGNED, taxpayer_id, taken),
+                self._events.assigned_id(taxpayer_id, taken),
             )
             for request, taken in served
         ]
-        assign_numbers(connection, self._environment, numbers, now=now)
+        carry_out(connection, assign_numbers(self._environment, numbers, now=now))
 
     def _assigned(self, request: WaitingRequest, taken: TakenNumber, now: datetime) -> Answer:
         event = self._events.number_assigned(
@@ -178,7 +185,7 @@ class Stocking:
                 taken.range_id,
                 taken.claim_mode,
                 now,
-                self._events.change_id(Topic.NUMBER_ASSIGNED, request.key.taxpayer_id, taken),
+                self._events.assigned_id(request.key.taxpayer_id, taken),
             ),
             traceparent=request.traceparent,
         )

@@ -6,7 +6,9 @@ not its text: the texts of database errors quote the row.
 """
 
 import logging
+import os
 import re
+import socket
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
@@ -29,6 +31,12 @@ _NEVER_SHOWN = frozenset(
 )
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def worker_name() -> str:
+    """Name this process among all workers: its host and process id, at most 128 characters of printable ASCII."""
+    host = "".join(c for c in socket.gethostname() if c.isascii() and c.isprintable()) or "localhost"
+    return f"{host[:100]}:{os.getpid()}"
 
 
 def configure_logging(level: str, stream: TextIO | None = None) -> None:

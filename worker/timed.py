@@ -10,18 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
-from db.engine import constraint, sqlstate
+from db.engine import DATABASE_ERRORS, constraint, sqlstate
 from db.issue_requests import RequestTakenError
 from db.numbers import ChangedMeanwhileError
+from worker.waits import Waits
 
 _log = structlog.get_logger()
+
+#: Seconds between tasks while the database is away.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 @dataclass(slots=True)
 class Task:
-    """Something to do every `seconds`; a failure is logged, and it is tried at its next time."""
+    """Something to do every `seconds`; a failure is logged, and it is tried at its next time.
+
+    Work that says True has more to do: it goes on as soon as others that are due have had their turn.
+    """
 
     name: str
     seconds: float
@@ -34,6 +40,7 @@ class TimedWork:
 
     def __init__(self, tasks: list[Task]) -> None:
         self._tasks = tasks
+        self._outage = Waits(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._stopping = threading.Event()
         self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="timed-work", daemon=True)
@@ -72,17 +79,25 @@ class TimedWork:
                 if task.due_at <= time.monotonic() and not self._stopping.is_set():
                     # Before the work, so that being woken during it counts; the jitter keeps workers apart.
                     task.due_at = time.monotonic() + task.seconds * random.uniform(0.9, 1.1)  # noqa: S311
-                    self._do(task)
+                    if self._do(task):
+                        self._outage.reset()
+                    else:
+                        # What fails for one fails for all: no task asks a database that is away at its own pace.
+                        self._stopping.wait(self._outage.following())
             following = min(task.due_at for task in self._tasks)
             self._woken.wait(max(0.0, following - time.monotonic()))
 
-    def _do(self, task: Task) -> None:
+    def _do(self, task: Task) -> bool:
+        """Do a task; False where the database is away or refuses."""
         try:
-            task.work()
-        except DBAPIError as error:
+            if task.work() is True:
+                task.due_at = 0.0
+        except DATABASE_ERRORS as error:
             _log.warning("timed-work-failed", task=task.name, sqlstate=sqlstate(error), constraint=constraint(error))
+            return False
         except (RequestTakenError, ChangedMeanwhileError):
             _log.info("timed-work-overtaken", task=task.name)
         except Exception:  # noqa: BLE001 -- logged whole, and tried again at its next time
             # The one boundary of this thread: a fault in one task must not end the others.
             _log.exception("timed-work-broken", task=task.name)
+        return True

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
+from db.asking import ask_and_commit
 from db.fence import refuse_another_database
 from db.outbox import add_messages
 from worker.answers import Answer, pack
 from worker.clock import Clock
+from worker.crash_points import CrashPoint, reached
 from worker.relay import Relay
 
 
@@ -31,6 +33,9 @@ class Transactions:
         with self.engine.begin() as connection:
             self.fence(connection)
             answers = work(connection)
-            stored = add_messages(connection, pack(answers), now=self.clock.now())
+            messages = add_messages(pack(answers), now=self.clock.now())
+            reached(CrashPoint.BEFORE_COMMIT)
+            stored = ask_and_commit(connection, messages)
+        reached(CrashPoint.AFTER_COMMIT)
         self.relay.publish(stored)
         return len(answers)

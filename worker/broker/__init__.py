@@ -9,11 +9,14 @@ from worker.broker.rabbitmq import RabbitMQBroker
 __all__ = ["BrokerUrlError", "open_broker"]
 
 
-def open_broker(url: str, environment: Environment) -> Broker:
-    """Make the broker of a URL, not started yet. Raises `BrokerUrlError` for a URL that can't be used."""
+def open_broker(url: str, environment: Environment, *, shards: int = 0) -> Broker:
+    """Make the broker of a URL, not started yet. Raises `BrokerUrlError` for a URL that can't be used.
+
+    Of a broker in memory one process is the only user, so that it has no shards, whatever their number.
+    """
     address = BrokerAddress.parse(url)
     if address.in_memory:
         return MemoryBroker(address, environment)
     if address.encrypted:
         address.tls_context()
-    return RabbitMQBroker(address, environment)
+    return RabbitMQBroker(address, environment, shards)

@@ -1,4 +1,7 @@
-"""Look at the dead letters without losing or reordering them, and send them back: `fuma dead-letters`."""
+"""Look at the dead letters without losing or reordering them, and send them back: `fuma dead-letters`.
+
+That holds also for who is killed meanwhile, or cut off from the broker.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +15,9 @@ from worker.broker.letters import DeadLetter, as_it_was, read_letter
 from worker.broker.parcel import Parcel
 from worker.broker.port import Outcome
 from worker.broker.topology import DEAD_LETTERS
+
+#: Letters that could not be sent back and are named; of the others only the number is told.
+MOST_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +48,14 @@ EVERYTHING = Selection()
 
 @dataclass(slots=True)
 class Redriven:
-    """What a redrive did, or in a dry run would do. Letters in the order of their queue."""
+    """What a redrive did, or in a dry run would do, in numbers: there may be more letters than memory."""
 
     #: Back in their queues; in a dry run still where they were.
-    sent: list[DeadLetter] = field(default_factory=list)
-    #: Still among the dead letters though meant, each with why.
-    kept: list[tuple[DeadLetter, str]] = field(default_factory=list)
+    sent: int = 0
+    #: Still among the dead letters though meant.
+    kept: int = 0
+    #: The first `MOST_NAMED` of those, in the order of their queue, each with why.
+    named: list[tuple[DeadLetter, str]] = field(default_factory=list)
 
 
 def read_letters(url: str, selection: Selection = EVERYTHING, *, limit: int | None = None) -> list[DeadLetter]:
@@ -57,7 +65,7 @@ def read_letters(url: str, selection: Selection = EVERYTHING, *, limit: int | No
     """
     found: list[DeadLetter] = []
 
-    def look(_channel: CommandChannel, letter: DeadLetter, _parcel: Parcel) -> _Next:
+    def look(letter: DeadLetter, _parcel: Parcel) -> _Next:
         if selection.holds(letter):
             found.append(letter)
         return _Next(done=False, stop=limit is not None and len(found) >= limit)
@@ -72,7 +80,7 @@ def find_letter(url: str, which: str) -> tuple[DeadLetter, Parcel] | None:
     found: list[tuple[DeadLetter, Parcel]] = []
     selection = Selection(which=which)
 
-    def look(_channel: CommandChannel, letter: DeadLetter, parcel: Parcel) -> _Next:
+    def look(letter: DeadLetter, parcel: Parcel) -> _Next:
         if selection.holds(letter):
             found.append((letter, parcel))
         return _Next(done=False, stop=bool(found))
@@ -90,17 +98,21 @@ def redrive(url: str, selection: Selection, *, dry_run: bool = False) -> Redrive
     """
     result = Redriven()
 
-    def send(channel: CommandChannel, letter: DeadLetter, parcel: Parcel) -> _Next:
+    def send(letter: DeadLetter, parcel: Parcel) -> _Next:
         if not selection.holds(letter):
             return _STAYS
-        problem = _problem_of_sending(channel, letter, parcel, dry_run=dry_run)
+        problem = _problem_of_sending(sending, letter, parcel, dry_run=dry_run)
         if problem is not None:
-            result.kept.append((letter, problem))
+            result.kept += 1
+            if result.kept <= MOST_NAMED:
+                result.named.append((letter, problem))
             return _STAYS
-        result.sent.append(letter)
+        result.sent += 1
         return _Next(done=not dry_run, stop=False)
 
-    _go_through(url, send)
+    # A connection of its own: on the other one each confirm would come behind all letters that are under way.
+    with _opened(url) as sending:
+        _go_through(url, send)
     return result
 
 
@@ -134,23 +146,15 @@ def _problem_of_sending(
     return None
 
 
-def _go_through(url: str, visit: Callable[[CommandChannel, DeadLetter, Parcel], _Next]) -> None:
-    """Visit each letter that lies there now, once. What isn't done with goes back to its place at the end.
-
-    All of them are taken, even where the visitor has seen enough: RabbitMQ 3.10 puts what comes back behind what came
-    back before, so only a whole queue that comes back keeps its order.
-    """
+def _go_through(url: str, visit: Callable[[DeadLetter, Parcel], _Next]) -> None:
+    """Visit each letter that lies there now, once. What isn't done with goes back to its place at the end."""
     with _opened(url) as channel:
-        position, left, enough = 0, 1, False
-        while left > 0 and (taken := channel.take(DEAD_LETTERS)) is not None:
-            left = left - 1 if position else taken.left
-            position += 1
-            if enough:
-                continue
-            following = visit(channel, read_letter(position, taken.parcel), taken.parcel)
-            enough = following.stop
+        for position, taken in enumerate(channel.take_all(DEAD_LETTERS), start=1):
+            following = visit(read_letter(position, taken.parcel), taken.parcel)
             if following.done:
                 channel.acknowledge(taken)
+            if following.stop:
+                break
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import re
 from worker.broker.address import BrokerAddress
 
 ACCESS_REFUSED = 403
+COMMAND_INVALID = 503
 NOT_FOUND = 404
 PRECONDITION_FAILED = 406
 NOT_ALLOWED = 530
@@ -15,6 +16,8 @@ _FIRST_ERROR = 300
 
 _CLOSED_BY_BROKER = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*?)\2")
 _USER = re.compile(r" (?:for|by) user '[^']*'|user '[^']*'")
+# OpenSSL's own words, as Python has them: which check failed.
+_UNTRUSTED = re.compile(r"(CERTIFICATE_VERIFY_FAILED\] certificate verify failed: [^(]+?) ?\(_ssl")
 _LAST_ERROR = re.compile(r"last exception - (.*?)(?:; first exception|$)")
 
 
@@ -41,10 +44,22 @@ def describe(error: BaseException) -> str:
 
 def refusal_at_login(error: BaseException, address: BrokerAddress) -> str | None:
     """Say why no later attempt to connect can succeed; None where one may."""
+    untrusted = _UNTRUSTED.search(_one_line(repr(error)))
+    if untrusted is not None:
+        return (
+            f"the broker {address} shows a certificate that isn't trusted ({untrusted.group(1).replace(']', ':')}):"
+            " check cacertfile and the host in FUMA_BROKER_URL"
+        )
     closed = _closed_by_broker(error)
     if closed is None:
         return None
     code, text = closed
+    if code == COMMAND_INVALID and "unknown exchange type" in text:
+        # Not at login, but RabbitMQ closes the whole connection for it.
+        return (
+            f"the broker {address} can't shard ({text}): enable its plugin with"
+            " `rabbitmq-plugins enable rabbitmq_consistent_hash_exchange` on every node, or set FUMA_SHARDS=0"
+        )
     if code == ACCESS_REFUSED:
         return f"the broker {address} refuses the user name or the password of FUMA_BROKER_URL"
     # The other reasons of NOT_ALLOWED are limits on connections, which pass.

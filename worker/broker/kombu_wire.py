@@ -9,9 +9,11 @@ from amqp.exceptions import AMQPError, MessageNacked
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
+from schemas.topics import queue_name
 from schemas.vocabulary import Environment
 from worker.broker.address import BrokerAddress
 from worker.broker.failures import (
+    ACCESS_REFUSED,
     NOT_FOUND,
     describe,
     refusal_at_login,
@@ -20,7 +22,14 @@ from worker.broker.failures import (
     reply_code,
 )
 from worker.broker.memory_transport import memory_transport
-from worker.broker.topology import EXCHANGES, QUEUES, environment_exchange, other_environments
+from worker.broker.topology import (
+    EXCHANGES,
+    QUEUES,
+    SHARDED,
+    environment_exchange,
+    other_environments,
+    shard_exchange,
+)
 
 #: Seconds.
 CONNECT_TIMEOUT = 10.0
@@ -78,11 +87,17 @@ def translated(address: BrokerAddress, doing: str) -> Iterator[None]:
 def declare_topology(connection: Connection, address: BrokerAddress, environment: Environment | None) -> None:
     """Declare what a worker declares. Without an environment no mark is made and none is looked for.
 
+    Where a topic's requests go to shards, that stays so: the workers' setting decides it, not a command's.
+    A user who may not declare, such as one who may only publish, is content with exchanges that stand there already.
     `BrokerError` where the broker holds something else under one of the names, or the other environment's mark.
     """
     try:
         _require_environment(connection, address, environment)
-        _declare(connection, environment)
+        try:
+            _declare(connection, environment)
+        except AMQPError as error:
+            if reply_code(error) != ACCESS_REFUSED or not all(stands(connection, each.name) for each in EXCHANGES):
+                raise
         _require_environment(connection, address, environment)
     except BROKER_ERRORS as error:
         reason = refusal_of_topology(error, address)
@@ -92,6 +107,7 @@ def declare_topology(connection: Connection, address: BrokerAddress, environment
 
 def _declare(connection: Connection, environment: Environment | None) -> None:
     marks = () if environment is None else (environment_exchange(environment),)
+    sharded = {queue_name(topic) for topic in SHARDED if stands(connection, shard_exchange(topic).name)}
     with closing(connection.channel()) as channel:
         for exchange in (*EXCHANGES, *marks):
             channel.exchange_declare(exchange=exchange.name, type=exchange.kind, durable=True, auto_delete=False)
@@ -102,7 +118,7 @@ def _declare(connection: Connection, environment: Environment | None) -> None:
                 auto_delete=False,
                 arguments=dict(queue.arguments),
             )
-            for key in queue.binding_keys:
+            for key in () if queue.name in sharded else queue.binding_keys:
                 channel.queue_bind(queue=queue.name, exchange=queue.exchange, routing_key=key)
 
 
@@ -110,11 +126,12 @@ def _require_environment(connection: Connection, address: BrokerAddress, environ
     if environment is None:
         return
     for other in other_environments(environment):
-        if _exists(connection, environment_exchange(other).name):
+        if stands(connection, environment_exchange(other).name):
             raise BrokerError(refusal_of_environment(other.value, address))
 
 
-def _exists(connection: Connection, exchange: str) -> bool:
+def stands(connection: Connection, exchange: str) -> bool:
+    """Look whether there is an exchange of this name; whoever may connect may look."""
     channel: Any = connection.channel()
     try:
         channel.exchange_declare(exchange=exchange, type="fanout", passive=True)

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from schemas.reasons import Reason
 from schemas.topics import CONSUMED, queue_name
 from worker.broker.parcel import Parcel
+from worker.broker.topology import topic_of_queue
 
 REASON_HEADER = "x-fuma-reason"
 DETAIL_HEADER = "x-fuma-detail"
 TOPIC_HEADER = "x-fuma-topic"
 AT_HEADER = "x-fuma-at"
+WORKER_HEADER = "x-fuma-worker"
 
 #: What brokers and we add on the way; a letter goes back without it.
 _ADDED_PREFIXES = ("x-fuma-", "x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-opt-")
@@ -28,6 +30,8 @@ class DeadLetter:
     topic: str | None
     #: Aware; None where nobody noted it.
     at: datetime | None
+    #: Which worker moved it: host and process.
+    worker: str | None
     message_id: str | None
     content_type: str | None
     #: Bytes of the body.
@@ -38,8 +42,9 @@ class DeadLetter:
 
 def read_letter(position: int, parcel: Parcel) -> DeadLetter:
     """Tell what a letter's headers say. What the broker itself moved has `x-death` only: `delivery-limit`."""
-    headers = parcel.headers
-    death = _first_death(headers)
+    death = _first_death(parcel.headers)
+    # What the broker moved has a sender's headers: nobody but us speaks under our names.
+    headers = {} if death else parcel.headers
     topic = _text(headers.get(TOPIC_HEADER)) or _topic_of_queue(_text(death.get("queue")))
     return DeadLetter(
         position=position,
@@ -47,6 +52,7 @@ def read_letter(position: int, parcel: Parcel) -> DeadLetter:
         detail=_text(headers.get(DETAIL_HEADER)) or _text(death.get("reason")),
         topic=topic,
         at=_time(headers.get(AT_HEADER)) or _time(death.get("time")),
+        worker=_text(headers.get(WORKER_HEADER)),
         message_id=parcel.message_id,
         content_type=parcel.content_type,
         size=len(parcel.body),
@@ -73,7 +79,8 @@ def _first_death(headers: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _topic_of_queue(queue: str | None) -> str | None:
-    return next((topic.value for topic in CONSUMED if queue_name(topic) == queue), None)
+    topic = None if queue is None else topic_of_queue(queue)
+    return None if topic is None else topic.value
 
 
 def _queue_of(topic: str | None) -> str | None:

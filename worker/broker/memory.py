@@ -79,6 +79,11 @@ class MemorySubscription:
                 self._channel.basic_ack(self._out.popleft()[1].delivery_tag)
         self._channel.wake()
 
+    @property
+    def shards_served(self) -> int:
+        """See `Subscription.shards_served`: there are none."""
+        return 0
+
     def suspend(self) -> None:
         """See `Subscription.suspend`."""
         self._suspended = True

@@ -10,15 +10,15 @@ database tells a repetition from a first time.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from schemas.topics import Topic
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One message as the broker handed it over; nothing of it was looked into."""
 
     #: Counts up from 1 on the channel that `DeliveryBatch.generation` names.
@@ -42,15 +42,14 @@ class DeliveryBatch:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message to publish: always persistent and always `mandatory`."""
 
     exchange: str
     routing_key: str
     body: bytes
     content_type: str
-    headers: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str | int] = MappingProxyType({})
     message_id: str | None = None
     #: Only for a body that goes on as it came.
     content_encoding: str | None = None
@@ -84,6 +83,11 @@ class Subscription(Protocol):
 
         Returns at once. Without effect where the batch's channel is gone: its deliveries come again.
         """
+        ...
+
+    @property
+    def shards_served(self) -> int:
+        """At how many of the topic's shards this process is the one consumer that is served; looked at now and then."""
         ...
 
     def suspend(self) -> None:

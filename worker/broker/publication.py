@@ -7,10 +7,11 @@ from worker.broker.port import Message, Outcome
 
 #: AMQP's short strings: routing keys, ids, content types, names.
 _SHORT = 255
-_INTEGERS = range(-(2**63), 2**63)
+_LEAST, _MOST = -(2**63), 2**63 - 1
 #: Bytes of all headers: they must fit into one frame, which is 128 KiB where nobody set it otherwise.
 LONGEST_HEADERS = 100 * 1024
 _PER_HEADER = 16
+_OURS = "x-fuma-"
 
 
 class Publication:
@@ -70,16 +71,23 @@ def require_publishable(message: Message) -> None:
         _require_carriable(message.headers)
 
 
+def fitting(text: str | None) -> str | None:
+    """Give a text that a property can hold, at most 255 bytes of UTF-8; None for any other."""
+    return text if text is not None and _is_short(text) else None
+
+
 def carriable(headers: Mapping[str, object]) -> dict[str, str | int]:
     """Give what of a received message's headers a new message may take along: texts and integers, half a frame of them.
 
     A message that came in with a frame full of headers can't go on with ours added: its sender would have broken the
-    channel for everybody else's messages.
+    channel for everybody else's messages. Headers under our own names are left out: nobody else speaks for us.
     """
     taken: dict[str, str | int] = {}
     room = LONGEST_HEADERS // 2
     for name, value in headers.items():
-        if not isinstance(value, str | int):
+        if not isinstance(value, str | int) or not _is_short(name) or name.lower().startswith(_OURS):
+            continue
+        if not (_is_encodable(value) if isinstance(value, str) else _fits(value)):
             continue
         room -= len(name.encode()) + len(str(value).encode()) + _PER_HEADER
         if room < 0:
@@ -93,7 +101,7 @@ def _require_carriable(headers: Mapping[str, str | int]) -> None:
     for name, value in headers.items():
         _require_short("header's name", name)
         if isinstance(value, int):
-            _require(value in _INTEGERS, f"the header {name} is beyond 64 bits")
+            _require(_fits(value), f"the header {name} is beyond 64 bits")
         else:
             _require(_is_encodable(value), f"the header {name} isn't text that UTF-8 can hold")
             size += len(value.encode())
@@ -102,10 +110,19 @@ def _require_carriable(headers: Mapping[str, str | int]) -> None:
 
 
 def _require_short(name: str, text: str) -> None:
+    _require(_is_short(text), f"the {name} is longer than {_SHORT} bytes, or isn't text that UTF-8 can hold")
+
+
+def _is_short(text: str) -> bool:
     if text.isascii():
-        _require(len(text) <= _SHORT, f"the {name} is longer than {_SHORT} bytes")
-    else:
-        _require(_is_encodable(text) and len(text.encode()) <= _SHORT, f"the {name} is no short text")
+        return len(text) <= _SHORT
+    return _is_encodable(text) and len(text.encode()) <= _SHORT
+
+
+def _fits(value: int) -> bool:
+    # Compared, not looked for in a range: pika's own kind of integers, which a redelivery's count comes as, would be
+    # looked for one by one.
+    return _LEAST <= value <= _MOST
 
 
 def _is_encodable(text: str) -> bool:

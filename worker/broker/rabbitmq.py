@@ -23,11 +23,11 @@ _GRACE = 5.0
 class RabbitMQBroker:
     """Implements `worker.broker.port.Broker`."""
 
-    def __init__(self, address: BrokerAddress, environment: Environment) -> None:
+    def __init__(self, address: BrokerAddress, environment: Environment, shards: int = 0) -> None:
         """Prepare; nothing connects before `start`."""
         silence_pika()
-        self._consumer = Consumer(address, environment)
-        self._publisher = Publisher(address, environment)
+        self._consumer = Consumer(address, environment, shards)
+        self._publisher = Publisher(address, environment, shards)
 
     def start(self) -> None:
         """See `Broker.start`."""

@@ -1,15 +1,19 @@
 """The consuming connection: the topology first, then a channel for each subscription."""
 
+from collections.abc import Mapping, Sequence
+
 import structlog
 
-from schemas.topics import Topic, queue_name
+from schemas.topics import Topic
 from schemas.vocabulary import Environment
 from worker.broker.address import BrokerAddress
 from worker.broker.failures import describe, refusal_of_environment, refusal_of_topology
+from worker.broker.rabbitmq_shards import ShardSearch
 from worker.broker.rabbitmq_subscription import RabbitMQSubscription
 from worker.broker.rabbitmq_thread import ConnectionThread
 from worker.broker.rabbitmq_topology import TopologyDeclaration
 from worker.broker.rabbitmq_wire import Connection
+from worker.broker.topology import SHARDED
 
 #: Bytes of bodies that may wait to be taken, over all subscriptions.
 READ_AHEAD_BYTES = 64 * 1024 * 1024
@@ -22,12 +26,14 @@ _log = structlog.get_logger()
 class Consumer:
     """Owns the subscriptions and the connection that they consume over."""
 
-    def __init__(self, address: BrokerAddress, environment: Environment) -> None:
+    def __init__(self, address: BrokerAddress, environment: Environment, shards: int) -> None:
         """Prepare; nothing connects before `thread.start`."""
         self._address = address
         self._environment = environment
+        self._shards = shards
         self.thread = ConnectionThread(address, "consuming", self)
         self._subscriptions: list[RabbitMQSubscription] = []
+        self._found: Mapping[Topic, Sequence[str]] = {}
         self._connection: Connection | None = None
         self._declared = False
 
@@ -39,7 +45,7 @@ class Consumer:
     def subscribe(self, topic: Topic, prefetch: int) -> RabbitMQSubscription:
         """Add a subscription, consuming as soon as there is a connection."""
         subscription = RabbitMQSubscription(
-            queue_name(topic),
+            topic,
             prefetch,
             call=self.thread.call,
             share=self._share,
@@ -81,19 +87,30 @@ class Consumer:
         TopologyDeclaration(
             connection,
             self._environment,
-            on_done=self._consume,
+            self._shards,
+            on_done=lambda: self._search(connection),
             on_foreign=lambda other: self.thread.refuse(refusal_of_environment(other.value, self._address)),
             on_failed=self._not_declared,
         ).begin()
 
-    def _consume(self) -> None:
+    def _search(self, connection: Connection) -> None:
+        ShardSearch(
+            connection,
+            SHARDED,
+            self._shards,
+            on_done=self._consume,
+            on_failed=self._not_declared,
+        ).begin()
+
+    def _consume(self, found: Mapping[Topic, Sequence[str]]) -> None:
+        self._found = found
         self._declared = True
         for subscription in self._subscriptions:
             self._attach(subscription)
 
     def _attach(self, subscription: RabbitMQSubscription) -> None:
         if self._declared and self._connection is not None:
-            subscription.attach(self._connection)
+            subscription.attach(self._connection, self._found.get(subscription.topic, ()))
 
     def _not_declared(self, reason: BaseException) -> None:
         refusal = refusal_of_topology(reason, self._address)

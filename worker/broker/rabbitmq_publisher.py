@@ -13,6 +13,7 @@ from worker.broker.address import BrokerAddress
 from worker.broker.failures import describe, refusal_of_environment, refusal_of_topology
 from worker.broker.port import Message, Outcome
 from worker.broker.publication import Publication, require_publishable
+from worker.broker.rabbitmq_frames import Confirm, is_plain, publish_frames
 from worker.broker.rabbitmq_thread import ConnectionThread
 from worker.broker.rabbitmq_topology import TopologyDeclaration
 from worker.broker.rabbitmq_wire import (
@@ -45,10 +46,11 @@ _log = structlog.get_logger()
 class Publisher:
     """Owns what is to be published and the connection that it goes out by."""
 
-    def __init__(self, address: BrokerAddress, environment: Environment) -> None:
+    def __init__(self, address: BrokerAddress, environment: Environment, shards: int) -> None:
         """Prepare; nothing connects before `thread.start`."""
         self._address = address
         self._environment = environment
+        self._shards = shards
         self.thread = ConnectionThread(address, "publishing", self)
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
@@ -110,6 +112,7 @@ class Publisher:
         TopologyDeclaration(
             connection,
             self._environment,
+            self._shards,
             on_done=self._open_channel,
             on_foreign=lambda other: self.thread.refuse(refusal_of_environment(other.value, self._address)),
             on_failed=self._not_declared,
@@ -158,7 +161,9 @@ class Publisher:
 
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._returned)
-        channel.confirm_delivery(self._confirmed, begin)
+        channel.confirm_delivery(self._confirmed_or_refused, begin)
+        if self._connection is not None:
+            self._connection.tell_confirms(channel.channel_number, self._confirmed)
 
     def _channel_closed(self, _channel: Channel, reason: BaseException) -> None:
         """An exchange is gone, or a message was beyond the broker's limit: a new connection declares anew."""
@@ -189,22 +194,37 @@ class Publisher:
     def _pump(self) -> None:
         """Send what waits, as far as the window lets."""
         self._take_incoming()
-        channel = self._channel
-        if channel is None or self._blocked or not channel.is_open or not self._queue:
+        connection, channel = self._connection, self._channel
+        if connection is None or channel is None or self._blocked or not channel.is_open or not self._queue:
             return
         if not self._flight:
             self._progress = time.monotonic()
+        written: list[bytes] = []
         while self._queue and self._flight.has_room():
             publication = self._queue[0]
             index = publication.next_to_send()
             if index is None:
                 self._queue.popleft()
             else:
-                self._send(channel, publication, index)
+                self._send(connection, channel, publication, index, written)
+        connection.write(written)
 
-    def _send(self, channel: Channel, publication: Publication, index: int) -> None:
+    def _send(
+        self,
+        connection: Connection,
+        channel: Channel,
+        publication: Publication,
+        index: int,
+        written: list[bytes],
+    ) -> None:
+        """Add a message's frames to what is written, or send that and then, by pika, the message."""
         message = publication.messages[index]
         needs_header = self._flight.add(publication, index)
+        if is_plain(message) and not needs_header:
+            written.append(publish_frames(channel.channel_number, message, connection.body_max_length))
+            return
+        connection.write(written)
+        written.clear()
         channel.basic_publish(
             message.exchange,
             message.routing_key,
@@ -213,16 +233,23 @@ class Publisher:
             mandatory=True,
         )
 
-    def _confirmed(self, frame: Frame) -> None:
-        outcome = Outcome.CONFIRMED if is_confirmed(frame) else Outcome.UNKNOWN
-        self._progress = time.monotonic()
-        for publication, index, returned in self._flight.take(
-            frame.method.delivery_tag, multiple=frame.method.multiple
-        ):
-            unroutable = returned and outcome is Outcome.CONFIRMED
-            self._settle(publication, index, Outcome.UNROUTABLE if unroutable else outcome)
+    def _confirmed(self, confirms: Sequence[Confirm]) -> None:
+        for tag, multiple in confirms:
+            self._answered(tag, Outcome.CONFIRMED, multiple=multiple)
         if self._queue and len(self._flight) <= _REFILL_AT:
             self._pump()
+
+    def _confirmed_or_refused(self, frame: Frame) -> None:
+        outcome = Outcome.CONFIRMED if is_confirmed(frame) else Outcome.UNKNOWN
+        self._answered(frame.method.delivery_tag, outcome, multiple=frame.method.multiple)
+        if self._queue and len(self._flight) <= _REFILL_AT:
+            self._pump()
+
+    def _answered(self, tag: int, outcome: Outcome, *, multiple: bool) -> None:
+        self._progress = time.monotonic()
+        for publication, index, returned in self._flight.take(tag, multiple=multiple):
+            unroutable = returned and outcome is Outcome.CONFIRMED
+            self._settle(publication, index, Outcome.UNROUTABLE if unroutable else outcome)
 
     def _returned(self, _channel: Channel, _method: Method, properties: Properties, _body: bytes) -> None:
         """The broker sends a message back that it could route nowhere, and its confirm afterwards."""

@@ -1,22 +1,31 @@
-"""One topic's queue, consumed over a channel of its own.
+"""One topic's queue and its shards, consumed over a channel of its own.
 
 The caller's side (`next_batch`, `acknowledge`, `suspend`, `resume`) touches only the read-ahead and a few flags under a
 lock; whatever needs the channel is handed to the connection's thread.
 """
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
+from schemas.topics import Topic, queue_name
 from worker.broker.failures import describe
 from worker.broker.port import Delivery, DeliveryBatch
-from worker.broker.rabbitmq_wire import Channel, Connection, Method, Properties
+from worker.broker.rabbitmq_wire import Answered, Channel, Connection, Frame, Method, Properties, delivery_of
 from worker.broker.read_ahead import ReadAhead
 
 #: Weight of the newest body in the running mean of their sizes.
 _NEWEST = 1 / 32
+
+#: Deliveries that may be out before any was seen: a queue of large messages must not flood us at the start, since
+#: giving them back means that what is in work is answered twice.
+_FIRST_WINDOW = 64
+
+#: Seconds between two looks at how the shards are spread over the processes.
+SPREADING_PAUSE = 5.0
 
 _log = structlog.get_logger()
 
@@ -28,8 +37,14 @@ class _Consuming:
     channel: Channel
     generation: int
     running: bool = False
-    #: Deliveries that the broker may have out to us unacknowledged, over all consumers of the channel.
+    #: Deliveries that the broker may have out to us unacknowledged, of each queue.
     window: int = 0
+    #: Our consumer's tag at each shard, and the newest at the queue itself.
+    tags: dict[str, str] = field(default_factory=dict)
+    #: Shards that brought a delivery since the last look: those of which this process is the one consumer served.
+    served: set[str] = field(default_factory=set)
+    #: How many of them this process kept, when it last looked.
+    kept: int = 0
 
 
 class RabbitMQSubscription:
@@ -38,12 +53,17 @@ class RabbitMQSubscription:
     The read-ahead is bounded in messages by `prefetch`, which the broker keeps, and in bytes by `share`, which it
     doesn't: there is no such limit in RabbitMQ. So when too many bytes wait, the channel is closed, which gives them
     back, and opened again with a window that fits messages of that size. The window grows back with an additional
-    consumer on the same channel, which voids nothing.
+    consumer on the same channel, which voids nothing. So it does at the beginning, too: the first window is small,
+    since nobody knows yet how large messages are.
+
+    Of a shard's consumers RabbitMQ serves one, and it goes on with that one when others come. So that a process that
+    started later is served too, whoever has more than its share of the shards hands the rest on: it cancels its
+    consumer there and stands behind those who wait. What it has in hand it still finishes.
     """
 
     def __init__(
         self,
-        queue: str,
+        topic: Topic,
         prefetch: int,
         *,
         call: Callable[[Callable[[], None]], None],
@@ -55,7 +75,8 @@ class RabbitMQSubscription:
         `call` runs something on the connection's thread; `share` tells the bytes that may wait here;
         `recover` is told when the broker ended the channel or the consumer, to declare the queue and attach us again.
         """
-        self.queue = queue
+        self.topic = topic
+        self.queue = queue_name(topic)
         self._prefetch = prefetch
         self._call = call
         self._share = share
@@ -68,8 +89,9 @@ class RabbitMQSubscription:
         self._last_ack: tuple[int, int] = (0, 0)
         # From here on: the connection's thread only.
         self._connection: Connection | None = None
+        self._shards: tuple[str, ...] = ()
         self._consuming: _Consuming | None = None
-        self._next_window = prefetch
+        self._next_window = min(prefetch, _FIRST_WINDOW)
         self._mean_size = 0.0
 
     # ------------------------------------------------------------------ the caller's side
@@ -114,11 +136,18 @@ class RabbitMQSubscription:
         consuming = self._consuming
         return self._suspended or (consuming is not None and consuming.running)
 
+    @property
+    def shards_served(self) -> int:
+        """See `Subscription.shards_served`."""
+        consuming = self._consuming
+        return 0 if consuming is None else consuming.kept
+
     # ------------------------------------------------------------------ the connection's thread
 
-    def attach(self, connection: Connection) -> None:
-        """Consume over this connection; the queue exists."""
+    def attach(self, connection: Connection, shards: Sequence[str]) -> None:
+        """Consume over this connection; the queue and these shards of it exist."""
         self._connection = connection
+        self._shards = tuple(shards)
         self._settle()
 
     def detach(self) -> None:
@@ -151,38 +180,87 @@ class RabbitMQSubscription:
         if generation != self._ahead.generation:
             self._settle()
             return
-        self._add_consumer(consuming, self._next_window)
+        consuming.window = self._next_window
+        for shard in self._shards:
+            self._consume_shard(consuming, shard, lambda _: None)
+        self._add_consumer(consuming, consuming.window)
+        if self._shards:
+            self._spread_later(consuming)
 
     def _add_consumer(self, consuming: _Consuming, window: int) -> None:
         """Let `window` more deliveries be out. The limit holds for consumers that begin after it was set."""
-        consuming.window += window
-        generation = consuming.generation
-
-        def delivered(_channel: Channel, method: Method, properties: Properties, body: bytes) -> None:
-            self._delivered(generation, method, properties, body)
 
         def running(_answer: object) -> None:
             consuming.running = True
 
-        channel = consuming.channel
-        channel.basic_qos(prefetch_count=window, callback=lambda _: None)
-        channel.basic_consume(self.queue, delivered, callback=running)
+        consuming.channel.basic_qos(prefetch_count=window, callback=lambda _: None)
+        delivered = partial(self._delivered, consuming.generation)
+        consuming.tags[self.queue] = self._begin_consumer(consuming, self.queue, delivered, running)
 
-    def _delivered(self, generation: int, method: Method, properties: Properties, body: bytes) -> None:
-        self._mean_size += (len(body) - self._mean_size) * _NEWEST
-        waiting_bytes = self._ahead.put(
-            generation,
-            Delivery(
-                tag=method.delivery_tag,
-                body=body,
-                content_type=properties.content_type,
-                content_encoding=properties.content_encoding,
-                headers=properties.headers or {},
-                routing_key=method.routing_key,
-                message_id=properties.message_id,
-                redelivered=method.redelivered,
-            ),
-        )
+    def _consume_shard(self, consuming: _Consuming, shard: str, then: Answered) -> None:
+        """Stand at a shard, or at the queue itself, behind those who stand there already."""
+
+        def delivered(deliveries: Sequence[Delivery]) -> None:
+            consuming.served.add(shard)
+            self._delivered(consuming.generation, deliveries)
+
+        consuming.channel.basic_qos(prefetch_count=consuming.window, callback=lambda _: None)
+        consuming.tags[shard] = self._begin_consumer(consuming, shard, delivered, then)
+
+    def _begin_consumer(
+        self,
+        consuming: _Consuming,
+        queue: str,
+        delivered: Callable[[Sequence[Delivery]], None],
+        then: Answered,
+    ) -> str:
+        """Consume a queue: what is plain comes many at once, anything else by pika, one by one. Gives its tag."""
+
+        def by_pika(_channel: Channel, method: Method, properties: Properties, body: bytes) -> None:
+            delivered([delivery_of(method, properties, body)])
+
+        tag = consuming.channel.basic_consume(queue, by_pika, callback=then)
+        if self._connection is not None:
+            self._connection.tell_deliveries(consuming.channel.channel_number, tag, delivered)
+        return tag
+
+    def _stand_behind(self, consuming: _Consuming, shards: Sequence[str]) -> None:
+        """Let the next one who waits at a shard be served; us again, with the present window, where nobody waits.
+
+        One shard after the other: until the broker has answered, what still comes is given back at once.
+        """
+        if not shards or consuming is not self._consuming or not consuming.channel.is_open:
+            return
+        tag = consuming.tags[shards[0]]
+        if self._connection is not None:
+            self._connection.leave_to_pika(consuming.channel.channel_number, tag)
+        consuming.channel.basic_cancel(tag, callback=lambda _: None)
+        self._consume_shard(consuming, shards[0], lambda _: self._stand_behind(consuming, shards[1:]))
+
+    def _spread_later(self, consuming: _Consuming) -> None:
+        if self._connection is not None:
+            self._connection.ioloop.call_later(SPREADING_PAUSE, lambda: self._spread(consuming))
+
+    def _spread(self, consuming: _Consuming) -> None:
+        """Hand on the shards beyond our share. Each process consumes the queue itself once: its consumers tell."""
+
+        def counted(frame: Frame) -> None:
+            processes = max(1, frame.method.consumer_count)
+            share = -(-len(self._shards) // processes)
+            served, consuming.served = sorted(consuming.served & set(self._shards)), set()
+            consuming.kept = min(len(served), share)
+            self._stand_behind(consuming, served[share:])
+            if len(served) > share:
+                _log.info("broker-shards-handed-on", queue=self.queue, shards=len(served) - share, processes=processes)
+            self._spread_later(consuming)
+
+        if consuming is self._consuming and consuming.channel.is_open:
+            consuming.channel.queue_declare(self.queue, passive=True, callback=counted)
+
+    def _delivered(self, generation: int, deliveries: Sequence[Delivery]) -> None:
+        mean = sum(len(delivery.body) for delivery in deliveries) / len(deliveries)
+        self._mean_size += (mean - self._mean_size) * min(1.0, len(deliveries) * _NEWEST)
+        waiting_bytes = self._ahead.put(generation, deliveries)
         if waiting_bytes > self._share():
             self._narrow(waiting_bytes)
 
@@ -200,12 +278,17 @@ class RabbitMQSubscription:
     def _widen(self, consuming: _Consuming) -> None:
         window = min(self._prefetch, self._fitting())
         if consuming.running and window >= 2 * consuming.window:
-            self._add_consumer(consuming, window - consuming.window)
-            self._next_window = consuming.window
+            added = window - consuming.window
+            self._next_window = consuming.window = window
+            if self._shards:
+                # The queue's consumers tell how many processes there are: an additional one would count as another.
+                self._stand_behind(consuming, (self.queue, *self._shards))
+            else:
+                self._add_consumer(consuming, added)
 
     def _fitting(self) -> int:
-        """How many messages of the present size fill half of our share."""
-        return int(self._share() / 2 / max(self._mean_size, 1.0))
+        """How many messages of the present size, of each queue, fill half of our share."""
+        return int(self._share() / 2 / max(self._mean_size, 1.0) / (1 + len(self._shards)))
 
     def _send_ack(self) -> None:
         with self._lock:
@@ -226,6 +309,8 @@ class RabbitMQSubscription:
         self._consuming = None
         by_us = not self._void(consuming.generation)
         connection = self._connection
+        if connection is not None:
+            connection.forget(channel.channel_number)
         if connection is None or not connection.is_open:
             return
         if by_us:

@@ -2,10 +2,19 @@
 
 from collections.abc import Callable
 
+from schemas.topics import queue_name
 from schemas.vocabulary import Environment
 from worker.broker.failures import NOT_FOUND, is_error, reply_code
+from worker.broker.rabbitmq_shards import declare_route
 from worker.broker.rabbitmq_wire import Channel, Connection
-from worker.broker.topology import EXCHANGES, QUEUES, environment_exchange, other_environments
+from worker.broker.topology import (
+    EXCHANGES,
+    QUEUES,
+    SHARDED,
+    environment_exchange,
+    event_binding_keys,
+    other_environments,
+)
 
 
 class TopologyDeclaration:
@@ -22,6 +31,7 @@ class TopologyDeclaration:
         self,
         connection: Connection,
         environment: Environment,
+        shards: int,
         *,
         on_done: Callable[[], None],
         on_foreign: Callable[[Environment], None],
@@ -30,6 +40,7 @@ class TopologyDeclaration:
         """Prepare it; `begin` sends the first call."""
         self._connection = connection
         self._environment = environment
+        self._shards = shards
         self._on_done = on_done
         self._on_foreign = on_foreign
         self._on_failed = on_failed
@@ -60,6 +71,9 @@ class TopologyDeclaration:
         return lambda: self._open(look)
 
     def _declare(self, then: Callable[[], None]) -> None:
+        # Whether a request with a taxpayer id goes to its topic's queue or to a shard is `declare_route`'s to say.
+        routed = {(queue_name(topic), event_binding_keys(topic)[1]) for topic in SHARDED}
+
         def declare(channel: Channel) -> None:
             channel.add_on_close_callback(self._refused)
             for exchange in (*EXCHANGES, environment_exchange(self._environment)):
@@ -67,7 +81,10 @@ class TopologyDeclaration:
             for queue in QUEUES:
                 channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments), callback=_next)
                 for key in queue.binding_keys:
-                    channel.queue_bind(queue.name, queue.exchange, key, callback=_next)
+                    if (queue.name, key) not in routed:
+                        channel.queue_bind(queue.name, queue.exchange, key, callback=_next)
+            for topic in SHARDED:
+                declare_route(channel, topic, self._shards)
             # The calls wait for each other, so the answer to this one comes after all of theirs.
             channel.basic_qos(prefetch_count=1, callback=lambda _: declared(channel))
 

@@ -5,17 +5,19 @@ Everything here except `IOLoop.add_callback_threadsafe` belongs to the thread th
 # ruff: noqa: D102  # the methods are pika's, and described there
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 import pika
 from pika.adapters.select_connection import IOLoop as PikaIOLoop
-from pika.adapters.select_connection import SelectConnection
 from pika.exceptions import AMQPError
 from pika.spec import Basic
 
 from worker.broker.address import BrokerAddress
-from worker.broker.port import Message
+from worker.broker.port import Delivery, Message
+from worker.broker.rabbitmq_connection import PlainConnection
+from worker.broker.rabbitmq_frames import Confirm
+from worker.broker.rabbitmq_tables import as_headers, as_text, tolerate_unreadable_headers
 
 #: Seconds for TCP, TLS and AMQP together until an attempt to connect counts as failed.
 CONNECT_TIMEOUT = 15.0
@@ -32,6 +34,7 @@ class Method(Protocol):
     multiple: bool
     redelivered: bool
     routing_key: str
+    consumer_count: int
 
 
 class Frame(Protocol):
@@ -59,6 +62,9 @@ class Channel(Protocol):
     @property
     def is_open(self) -> bool: ...
 
+    @property
+    def channel_number(self) -> int: ...
+
     def close(self) -> None: ...
 
     def add_on_close_callback(self, callback: Callable[["Channel", BaseException], None]) -> None: ...
@@ -80,16 +86,23 @@ class Channel(Protocol):
         callback: Answered,
     ) -> None: ...
 
+    def exchange_bind(self, destination: str, source: str, routing_key: str, *, callback: Answered) -> None: ...
+
+    def exchange_unbind(self, destination: str, source: str, routing_key: str, *, callback: Answered) -> None: ...
+
     def queue_declare(
         self,
         queue: str,
         *,
+        passive: bool = False,
         durable: bool = False,
-        arguments: dict[str, str | int] | None = None,
-        callback: Answered,
+        arguments: dict[str, str | int | bool] | None = None,
+        callback: Callable[[Frame], object],
     ) -> None: ...
 
     def queue_bind(self, queue: str, exchange: str, routing_key: str, *, callback: Answered) -> None: ...
+
+    def queue_unbind(self, queue: str, exchange: str, routing_key: str, *, callback: Answered) -> None: ...
 
     def basic_qos(self, *, prefetch_count: int, callback: Answered) -> None: ...
 
@@ -100,6 +113,8 @@ class Channel(Protocol):
         *,
         callback: Answered,
     ) -> str: ...
+
+    def basic_cancel(self, consumer_tag: str, *, callback: Answered) -> None: ...
 
     def basic_ack(self, delivery_tag: int, *, multiple: bool) -> None: ...
 
@@ -147,7 +162,22 @@ class Connection(Protocol):
 
     def close(self) -> None: ...
 
+    @property
+    def body_max_length(self) -> int: ...
+
     def channel(self, *, on_open_callback: Callable[[Channel], None]) -> Channel: ...
+
+    def tell_deliveries(
+        self, channel: int, consumer_tag: str, delivered: Callable[[Sequence[Delivery]], None]
+    ) -> None: ...
+
+    def leave_to_pika(self, channel: int, consumer_tag: str) -> None: ...
+
+    def tell_confirms(self, channel: int, confirmed: Callable[[Sequence[Confirm]], None]) -> None: ...
+
+    def forget(self, channel: int) -> None: ...
+
+    def write(self, frames: Sequence[bytes]) -> None: ...
 
     def add_on_connection_blocked_callback(self, callback: Callable[..., object]) -> None: ...
 
@@ -164,6 +194,7 @@ def silence_pika() -> None:
 
 def new_loop() -> IOLoop:
     """Make the loop for one connection."""
+    tolerate_unreadable_headers()
     return cast("IOLoop", PikaIOLoop())
 
 
@@ -190,7 +221,7 @@ def connect(
     )
     return cast(
         "Connection",
-        SelectConnection(
+        PlainConnection(
             parameters,
             on_open_callback=on_open,
             on_open_error_callback=lambda _connection, error: on_end(error),
@@ -225,4 +256,18 @@ def properties_of(message: Message, extra_headers: Mapping[str, str | int]) -> P
             delivery_mode=PERSISTENT,
             message_id=message.message_id,
         ),
+    )
+
+
+def delivery_of(method: Method, properties: Properties, body: bytes) -> Delivery:
+    """Give what pika read as a delivery."""
+    return Delivery(
+        tag=method.delivery_tag,
+        body=body,
+        content_type=as_text(properties.content_type),
+        content_encoding=as_text(properties.content_encoding),
+        headers=as_headers(properties.headers),
+        routing_key=as_text(method.routing_key) or "",
+        message_id=as_text(properties.message_id),
+        redelivered=method.redelivered,
     )

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from worker.broker.port import Delivery, DeliveryBatch
 
@@ -31,13 +32,14 @@ class ReadAhead:
         """The present generation."""
         return self._generation
 
-    def put(self, generation: int, delivery: Delivery) -> int:
-        """Add one delivery, unless it is of a void generation. Gives the bytes that wait now."""
+    def put(self, generation: int, deliveries: Sequence[Delivery]) -> int:
+        """Add deliveries that came at once, unless they are of a void generation. Gives the bytes that wait now."""
         with self._changed:
             if generation != self._generation or self._closed:
                 return 0
-            self._waiting.append((time.monotonic(), delivery))
-            self._bytes += len(delivery.body)
+            now = time.monotonic()
+            self._waiting.extend([(now, delivery) for delivery in deliveries])
+            self._bytes += sum([len(delivery.body) for delivery in deliveries])
             enough = self._wake_at is not None and len(self._waiting) >= self._wake_at
             if enough or self._bytes >= BATCH_BYTES:
                 self._wake()

@@ -12,12 +12,13 @@ from typing import Any, Self
 from uuid import uuid4
 
 import structlog
+from amqp.exceptions import AMQPError
 from kombu.connection import Connection
 
 from schemas.topics import Topic
 from worker.broker.address import BrokerAddress, BrokerUrlError
-from worker.broker.failures import describe
-from worker.broker.kombu_wire import BROKER_ERRORS, BrokerError, connected
+from worker.broker.failures import ACCESS_REFUSED, describe, reply_code
+from worker.broker.kombu_wire import BROKER_ERRORS, BrokerError, connected, stands
 from worker.broker.memory_transport import MemoryChannel
 from worker.broker.parcel import delivery_of
 from worker.broker.port import Delivery
@@ -91,6 +92,7 @@ class Tap:
         with contextlib.ExitStack() as resources:
             connection = resources.enter_context(connected(self._address))
             try:
+                _see_to_exchanges(connection)
                 self._begin(connection.channel(), resources)
             except BROKER_ERRORS as error:
                 reason = f"the broker {self._address} doesn't let itself be watched: {describe(error)}"
@@ -99,8 +101,6 @@ class Tap:
             self._resources = resources.pop_all()
 
     def _begin(self, channel: Any, resources: contextlib.ExitStack) -> None:  # noqa: ANN401
-        for exchange in EXCHANGES:
-            channel.exchange_declare(exchange=exchange.name, type=exchange.kind, durable=True, auto_delete=False)
         self._queue = f"fuma.watch.{uuid4()}"
         channel.queue_declare(
             queue=self._queue,
@@ -133,6 +133,18 @@ class Tap:
     def _arrive(self, message: Any) -> None:  # noqa: ANN401  # of either transport
         self._count += 1
         self._arrived.append(delivery_of(message, self._count))
+
+
+def _see_to_exchanges(connection: Connection) -> None:
+    """Declare the exchanges, so that a watcher may come first; who may not is content with those that stand there."""
+    channel: Any = connection.channel()
+    try:
+        for exchange in EXCHANGES:
+            channel.exchange_declare(exchange=exchange.name, type=exchange.kind, durable=True, auto_delete=False)
+        channel.close()
+    except AMQPError as error:
+        if reply_code(error) != ACCESS_REFUSED or not stands(connection, EXCHANGE):
+            raise
 
 
 def tap(url: str, topic: Topic | None = None) -> Iterator[Delivery]:

@@ -17,6 +17,11 @@ EXCHANGE = "fuma"
 DEAD_EXCHANGE = "fuma.dead"
 DEAD_LETTERS = "fuma.dead-letters"
 
+#: Topics that bring a message for each invoice: their requests can be spread over shards, each taxpayer in one of them.
+SHARDED = (Topic.INVOICE_ISSUING, Topic.INVOICE_OUTCOME)
+#: All shards weigh the same: a consistent-hash exchange takes the weight of a queue as its binding key.
+SHARD_WEIGHT = "1"
+
 #: Never -1: 3.10 takes it as none allowed, 4.x as unlimited.
 DELIVERY_LIMIT = 1_000
 #: Looking at dead letters counts as deliveries too: high enough never to move a letter out of its queue.
@@ -36,7 +41,7 @@ class QueueDeclaration:
     """A durable queue, bound to one exchange with each of its binding keys."""
 
     name: str
-    arguments: Mapping[str, str | int]
+    arguments: Mapping[str, str | int | bool]
     exchange: str
     binding_keys: tuple[str, ...]
 
@@ -64,6 +69,38 @@ def event_binding_keys(topic: Topic) -> tuple[str, str]:
     return topic.value, f"{topic.value}.#"
 
 
+def taxpayer_binding_key(topic: Topic) -> str:
+    """Give the key that catches a topic only with something behind it: those of its requests that can be sharded."""
+    return f"{topic.value}.*.#"
+
+
+def shard_exchange(topic: Topic) -> ExchangeDeclaration:
+    """Describe what spreads a topic's requests by their whole routing key, that is, by taxpayer id.
+
+    The type comes with the plugin `rabbitmq_consistent_hash_exchange`, which RabbitMQ ships and doesn't enable.
+    """
+    return ExchangeDeclaration(f"{queue_name(topic)}.shards", "x-consistent-hash")
+
+
+def shard_queue(topic: Topic, number: int) -> QueueDeclaration:
+    """Describe a shard, counted from 1: as the topic's queue, but only one of its consumers is served at a time."""
+    whole = topic_queue(topic)
+    return QueueDeclaration(
+        name=f"{_shard_prefix(topic)}{number}",
+        arguments=MappingProxyType({**whole.arguments, "x-single-active-consumer": True}),
+        exchange=shard_exchange(topic).name,
+        binding_keys=(SHARD_WEIGHT,),
+    )
+
+
+def topic_of_queue(name: str) -> Topic | None:
+    """Give the topic that is consumed from a queue, from one of its shards too; None for any other queue."""
+    for topic in CONSUMED:
+        if name == queue_name(topic) or (topic in SHARDED and name.startswith(_shard_prefix(topic))):
+            return topic
+    return None
+
+
 def environment_exchange(environment: Environment) -> ExchangeDeclaration:
     """Describe the mark by which a worker records which environment a broker's virtual host serves."""
     return ExchangeDeclaration(f"fuma.environment.{environment.value}", "fanout")
@@ -86,3 +123,7 @@ QUEUES = (
     ),
     *(topic_queue(topic) for topic in CONSUMED),
 )
+
+
+def _shard_prefix(topic: Topic) -> str:
+    return f"{queue_name(topic)}.shard-"

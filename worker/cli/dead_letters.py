@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -15,9 +15,9 @@ from worker.broker.letters import DeadLetter
 from worker.broker.parcel import Parcel
 from worker.cli.broker import network_broker
 from worker.cli.failures import CommandError
-from worker.cli.filters import USUAL_LIMIT, AsJson, CreatedFrom, CreatedTo, Limit
+from worker.cli.filters import USUAL_LIMIT, AsJson, Limit
 from worker.cli.output import Layout, print_json, print_table, printable, readable, say, warn
-from worker.clock import start_of_day
+from worker.clock import CHINA
 from worker.settings import load_settings
 
 dead_letters = typer.Typer()
@@ -31,9 +31,39 @@ _LETTERS = Layout(
         ("message_id", "detail"),
     ),
 )
-#: Letters that could not be sent back and are named; of the others only the number is told.
-_MOST_NAMED = 20
 
+#: Headers whose values say nothing of a company's business.
+_TECHNICAL_HEADERS = ("x-", "ce-specversion", "ce-type", "cloudevents:specversion", "cloudevents:type")
+_MASK = "…"
+
+
+class _Moment(NamedTuple):
+    """A day or a time as it was given."""
+
+    at: datetime
+    is_day: bool
+
+
+def _moment(text: str) -> _Moment:
+    """Read YYYY-MM-DD, or an ISO 8601 time; without a zone it is China's."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is neither a day, YYYY-MM-DD, nor a time, YYYY-MM-DDTHH:MM:SS"
+        raise typer.BadParameter(message) from None
+    return _Moment(at if at.tzinfo is not None else at.replace(tzinfo=CHINA), is_day=len(text) == _DAY)
+
+
+_DAY = len("YYYY-MM-DD")
+
+_From = Annotated[
+    _Moment | None,
+    typer.Option(help="First day or time, in China.", parser=_moment, show_default=False, metavar="TIME"),
+]
+_To = Annotated[
+    _Moment | None,
+    typer.Option(help="Last day, or the time before.", parser=_moment, show_default=False, metavar="TIME"),
+]
 _Reason = Annotated[str | None, typer.Option(help="Reason code, as the list shows it.", show_default=False)]
 _Topic = Annotated[
     str | None,
@@ -47,8 +77,8 @@ def _list(
     *,
     reason: _Reason = None,
     topic: _Topic = None,
-    created_from: CreatedFrom = None,
-    created_to: CreatedTo = None,
+    created_from: _From = None,
+    created_to: _To = None,
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
@@ -64,22 +94,33 @@ def _list(
 
 
 @dead_letters.command("show")
-def _show(which: _Which, *, as_json: AsJson = False) -> None:
-    """Show one letter with its headers and its body; it stays where it is."""
+def _show(
+    which: _Which,
+    *,
+    payload: Annotated[
+        bool, typer.Option("--payload", help="Show the body and all headers, which may hold business data.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show one letter with its headers, and with --payload its body; it stays where it is."""
     found = find_letter(network_broker(load_settings()), which)
     if found is None:
         message = f"there is no dead letter {which!r}: `fuma dead-letters list` shows those that are there"
         raise CommandError(message)
     letter, parcel = found
-    row = asdict(letter) | {"headers": _headers(parcel)} | _body(parcel)
+    headers = {name: value if payload or _is_technical(name) else _MASK for name, value in _headers(parcel).items()}
+    body = _body(parcel) if payload else {}
+    row = asdict(letter) | {"headers": headers} | body
     if as_json:
         print_json([row])
         return
     for name, value in asdict(letter).items():
         say(f"{name.replace('_', ' '):14} {readable(value)}")
-    for name, value in _headers(parcel).items():
+    for name, value in headers.items():
         say(f"header         {printable(name)}: {readable(value)}")
-    for name, value in _body(parcel).items():
+    if not payload:
+        say(f"body: {letter.size} bytes, shown with --payload")
+    for name, value in body.items():
         say(f"{name.replace('_', ' ')}:")
         for line in value.splitlines():
             say(printable(line))
@@ -94,8 +135,8 @@ def _redrive(
     *,
     reason: _Reason = None,
     topic: _Topic = None,
-    created_from: CreatedFrom = None,
-    created_to: CreatedTo = None,
+    created_from: _From = None,
+    created_to: _To = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
 ) -> None:
     """Send letters back to the queues that they came from; without a filter all of them.
@@ -107,11 +148,11 @@ def _redrive(
     if which is not None and not result.sent and not result.kept:
         message = f"there is no dead letter {which!r}: `fuma dead-letters list` shows those that are there"
         raise CommandError(message)
-    say(f"{len(result.sent)} {'would be sent' if dry_run else 'sent'} back, {len(result.kept)} kept")
-    for letter, problem in result.kept[:_MOST_NAMED]:
+    say(f"{result.sent} {'would be sent' if dry_run else 'sent'} back, {result.kept} kept")
+    for letter, problem in result.named:
         warn(f"{_name(letter)} stays: {problem}")
-    if len(result.kept) > _MOST_NAMED:
-        warn(f"and {len(result.kept) - _MOST_NAMED} more stay")
+    if result.kept > len(result.named):
+        warn(f"and {result.kept - len(result.named)} more stay")
     if result.kept:
         raise typer.Exit(1)
 
@@ -119,20 +160,23 @@ def _redrive(
 def _selection(
     reason: str | None,
     topic: str | None,
-    days: tuple[datetime | None, datetime | None],
+    bounds: tuple[_Moment | None, _Moment | None],
     which: str | None = None,
 ) -> Selection:
     if topic is not None and topic not in {known.value for known in CONSUMED}:
         message = f"--topic: there is no queue of {topic!r}; there are {', '.join(CONSUMED)}"
         raise CommandError(message)
-    first, last = days
-    return Selection(
-        reason=reason,
-        topic=topic,
-        since=None if first is None else start_of_day(first.date()),
-        until=None if last is None else start_of_day(last.date() + timedelta(days=1)),
-        which=which,
-    )
+    first, last = bounds
+    since = None if first is None else first.at
+    until = None if last is None else last.at + timedelta(days=int(last.is_day))
+    if since is not None and until is not None and until <= since:
+        message = "--created-to lies before --created-from"
+        raise CommandError(message)
+    return Selection(reason=reason, topic=topic, since=since, until=until, which=which)
+
+
+def _is_technical(header: str) -> bool:
+    return header.lower().startswith(_TECHNICAL_HEADERS)
 
 
 def _headers(parcel: Parcel) -> Mapping[str, object]:

@@ -25,6 +25,8 @@ _COMMANDS = {
     "demo": _Command("demo", "demo", "Show the main job with everything embedded, then audit it."),
     "drill": _Command("drill", "drill", "Play New Year's night with everything embedded."),
     "migrate": _Command("database", "migrate", "Bring the database to the newest schema."),
+    "roles": _Command("roles", "roles", "Make the database's roles: owner, worker, reader."),
+    "broker-definitions": _Command("definitions", "broker_definitions", "Print RabbitMQ's users and permissions."),
     "worker": _Command("worker", "worker", "Consume all topics until SIGTERM or SIGINT."),
     "emit": _Command("emit", "emit", "Publish one request."),
     "watch": _Command("watch", "watch", "Show events live."),
@@ -44,6 +46,8 @@ _COMMANDS = {
 
 #: What the shell makes of an interrupt, and of a mistake in the words.
 _INTERRUPTED = 130
+#: Characters of a complaint that are shown.
+_LONGEST_COMPLAINT = 2000
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -110,6 +114,11 @@ def _write_anything() -> None:
 
 def _complain(said: str, arguments: Sequence[str] = ()) -> None:
     line = " ".join(said.replace("Value error, ", "").split())
+    if len(line) > _LONGEST_COMPLAINT:
+        # What was given may be anything: enough of both ends to see what and why.
+        line = f"{line[: _LONGEST_COMPLAINT // 2]} … {line[-_LONGEST_COMPLAINT // 2 :]}"
     if arguments and arguments[0] in _COMMANDS:
         line = f"{line.rstrip('.')} (see `fuma {arguments[0]} --help`)"
-    sys.stderr.write(f"fuma: {line}\n")
+    # What moves a cursor, or hides, is escaped: some of it was given from outside.
+    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+    sys.stderr.write(f"fuma: {shown}\n")

@@ -15,6 +15,7 @@ _SAY_IT_THEMSELVES = (
     ("worker.settings", "SettingsError"),
     ("db.migrate", "WrongDatabaseError"),
     ("db.fence", "AnotherDatabaseError"),
+    ("db.roles", "RolesError"),
     ("db.organizations", "ImportRefusedError"),
     ("db.embedded", "EmbeddedPostgresError"),
     ("schemas.organizations", "OrganizationsError"),
@@ -67,13 +68,15 @@ _BY_SQLSTATE = {
 def _of_the_database(error: BaseException) -> str:
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
-    from db.engine import is_permanent_refusal, sqlstate  # noqa: PLC0415 -- loaded already, or we weren't here
+    from db.engine import UNTRUSTED, is_permanent_refusal, is_untrusted, sqlstate  # noqa: PLC0415 -- loaded already, or we weren't here
 
     if not isinstance(error, DBAPIError):
         raise TypeError
     state = sqlstate(error)
     if state in _BY_SQLSTATE:
         return _BY_SQLSTATE[state]
+    if is_untrusted(error):
+        return UNTRUSTED
     if is_permanent_refusal(error):
         return _refused_at_login(str(error.orig))
     if state is None or state.startswith(("08", "57P")):

@@ -1,6 +1,6 @@
-"""The operator's hand on what is stored: ending a waiting request, making a foreign range usable.
+"""The operator's hand on what is stored: ending a waiting request, making a foreign range usable, confirming numbers.
 
-What either leads to is told by events, which lie in the outbox until a worker publishes them.
+What any of it leads to is told by events, which lie in the outbox until a worker publishes them.
 """
 
 from datetime import timedelta
@@ -11,9 +11,11 @@ from worker.answers import Answer, pack
 from worker.cli.database import ready_engine
 from worker.cli.failures import CommandError
 from worker.cli.filters import checked_taxpayer, parse_range_id
+from worker.cli.operator import operator
 from worker.cli.output import say
 from worker.clock import Clock
 from worker.issuing import Issuing
+from worker.recovering import Recovering
 from worker.releasing import Releasing
 from worker.settings import Settings
 
@@ -42,6 +44,28 @@ def release(settings: Settings, range_id: str, reason: str) -> None:
         answers = releasing.release(connection, parsed, given)
         leave_messages(connection, pack(answers), now=clock.now())
     say(f"range {parsed} is in use now")
+
+
+def confirm(settings: Settings, range_id: str | None, taxpayer: str | None, reason: str, *, everything: bool) -> None:
+    """Take the operator's word for the numbers of ranges that a restore put out of use.
+
+    Raises `CommandError` for a bad id, where not exactly one of the three says which, and where none is in doubt.
+    """
+    if (range_id is not None) + (taxpayer is not None) + everything != 1:
+        message = "say which ranges: the id of one, --taxpayer, or --all"
+        raise CommandError(message)
+    parsed = None if range_id is None else parse_range_id(range_id)
+    taxpayer_id = None if taxpayer is None else checked_taxpayer(taxpayer)
+    given = checked_reason(reason)
+    recovering = Recovering(settings.environment, Clock(settings.clock))
+    with ready_engine(settings) as engine, engine.begin() as connection:
+        confirmed = recovering.confirm(
+            connection, taxpayer_id=taxpayer_id, range_id=parsed, reason=given, requested_by=operator()
+        )
+    if not confirmed:
+        message = "no number of it is in doubt: only a restore makes them so, see `fuma ranges --status quarantined`"
+        raise CommandError(message)
+    say(f"the numbers of {confirmed} ranges are told again to the requests that hold them")
 
 
 def _answers(found: list[Answer] | list[WaitingRequest], issue_request_id: str) -> list[Answer]:

@@ -30,7 +30,7 @@ from worker.cli.filters import (
     make_filters,
 )
 from worker.cli.forecast import days_left_by_stock
-from worker.cli.output import Layout, Row, print_json, print_table
+from worker.cli.output import Layout, Row, print_json, print_table, readable, say
 from worker.clock import Clock
 from worker.settings import Settings, load_settings
 
@@ -134,6 +134,23 @@ def _release(
     hand.release(load_settings(), range_id, reason)
 
 
+@ranges.command("confirm")
+def _confirm(
+    range_id: Annotated[
+        str | None, typer.Argument(metavar="[RANGE]", help="Id of a range that a restore put out of use.")
+    ] = None,
+    *,
+    reason: Annotated[str, typer.Option(help="How it is known; kept with the ranges.")],
+    taxpayer: Taxpayer = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every such range.")] = False,
+) -> None:
+    """After a restore: stand for it that no number of a range was released since the backup and given to another.
+
+    From then on a request that holds such a number is told it again, however it is asked.
+    """
+    hand.confirm(load_settings(), range_id, taxpayer, reason, everything=everything)
+
+
 def claims(  # noqa: PLR0913 -- one for each option
     *,
     organization: Organization = None,
@@ -207,6 +224,8 @@ def numbers(  # noqa: PLR0913 -- one for each option
         message = "--history tells of one number: of the filters only --taxpayer and --limit go with it"
         raise CommandError(message)
     _show(settings, list_history, filters, _HISTORY, as_json=as_json)
+    if not as_json:
+        _say_where_it_lies(settings, history, filters)
 
 
 @waiting.callback(invoke_without_command=True)
@@ -248,6 +267,20 @@ def _cancel(
 ) -> None:
     """End a waiting request: it is answered with number-refused, cancelled."""
     hand.cancel(load_settings(), issue_request_id, taxpayer, reason)
+
+
+def _say_where_it_lies(settings: Settings, number: str, filters: Filters) -> None:
+    """Tell of the range that the number came with: of one that nobody ever took, that is the whole story."""
+    with reading(settings) as connection:
+        found = list(list_ranges(connection, replace(filters, limit=None)))
+    for row in found:
+        say(
+            f"{number} lies in the {row['claim_mode']} range {row['range_id']} of {row['taxpayer_id']}"
+            f" ({row['first_number']} to {row['last_number']}, {row['status']}),"
+            f" there since {readable(row['created_at'])}"
+        )
+    if not found:
+        say(f"{number} lies in no range that is known here")
 
 
 def _ranges_with_days_left(now: datetime, connection: Connection, filters: Filters) -> Iterator[Row]:

@@ -37,3 +37,8 @@ def recovered(
         f"{recovery.ranges} ranges are quarantined and {recovery.claims} open claims given up;"
         f" {recovery.stocks} stocks ran out by it: start the workers, they claim fresh ranges and serve who waits",
     )
+    if recovery.ranges:
+        say(
+            "numbers whose upload is not known are in doubt: let all outcomes since the backup be reported again, and"
+            " once it is known that no other number was released since, `fuma ranges confirm --all --reason …`",
+        )

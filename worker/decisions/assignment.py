@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from msgspec import Struct
+
 from db.records import KnownRequest, NamedNumber, RequestKey, StockKey, TakenNumber
 from schemas.reasons import Reason
 from worker.decisions.shelf import Shelf
@@ -12,8 +14,7 @@ from worker.decisions.shelf import Shelf
 _USABLE = ("active", "used-up")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """An issue request of a known organisation, as it was read; `position` is its place among the messages."""
 
     position: int
@@ -27,8 +28,7 @@ class Asked:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Assigned:
+class Assigned(Struct, frozen=True):
     """The request gets this number, now."""
 
     asked: Asked
@@ -60,6 +60,8 @@ class Decisions:
     repeated: list[Repeated] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     waiting: list[Asked] = field(default_factory=list)
+    #: What repeats a request that waits, here or from before: answered when that one is.
+    waiting_again: list[Asked] = field(default_factory=list)
     #: Stocks that were taken from or that left somebody waiting, with the organisation that was the last to do so.
     touched: dict[StockKey, str] = field(default_factory=dict)
 
@@ -69,7 +71,7 @@ class Known:
     """What is stored about the requests of a batch and the numbers that they name."""
 
     requests: Mapping[RequestKey, KnownRequest]
-    #: Messages that were answered with a number which is released by now.
+    #: Messages that were answered with a number which is released by now, or in doubt.
     answered: frozenset[tuple[RequestKey, str]] = frozenset()
     #: Numbers that are bound to requests of the batch.
     bound: Mapping[RequestKey, NamedNumber] = field(default_factory=dict)
@@ -93,7 +95,7 @@ def decide(requests: Sequence[Asked], known: Known, shelves: Mapping[StockKey, S
     for asked in requests:
         before = seen.get(asked.key)
         if before is not None:
-            _answer_again(asked, before, decisions)
+            _answer_again(asked, before, known, decisions)
             continue
         outcome = _judge(asked, known, shelves[asked.stock_key], today, taken_by_name)
         match outcome:
@@ -189,7 +191,7 @@ def _use_stock(asked: Asked, shelf: Shelf, today: date) -> Assigned | Refused | 
     return asked
 
 
-def _answer_again(asked: Asked, before: Asked | Assigned | KnownRequest, decisions: Decisions) -> None:
+def _answer_again(asked: Asked, before: Asked | Assigned | KnownRequest, known: Known, decisions: Decisions) -> None:
     earlier = before.asked if isinstance(before, Assigned) else before
     named = earlier.named_number if isinstance(earlier, KnownRequest) else earlier.number
     same = (
@@ -201,6 +203,18 @@ def _answer_again(asked: Asked, before: Asked | Assigned | KnownRequest, decisio
     if not same:
         detail = "this issue_request_id was used before with another organization, issue_date, kind or number"
         decisions.refused.append(Refused(asked, Reason.CONFLICTING_REQUEST, detail))
+    elif isinstance(before, KnownRequest) and before.in_doubt and not _was_answered(asked, before, known):
+        detail = (
+            "its number was given to it before the database was restored, and perhaps to another request since:"
+            " report what became of its upload, or have an operator confirm it (fuma ranges confirm)"
+        )
+        decisions.refused.append(Refused(asked, Reason.RESTORED, detail))
     elif isinstance(before, Assigned) or (isinstance(before, KnownRequest) and before.status == "assigned"):
         decisions.repeated.append(Repeated(asked, before))
-    # Else it waits: its answer comes when a range does.
+    else:
+        decisions.waiting_again.append(asked)
+
+
+def _was_answered(asked: Asked, before: KnownRequest, known: Known) -> bool:
+    """Whether this very message was answered before: the same event again tells nobody anything new."""
+    return asked.message == before.message or (asked.key, asked.message) in known.answered

@@ -20,8 +20,6 @@ LARGEST_CLAIM = 5000
 #: How long an old-year grant in January, or an unresolved claim, waits for its next try.
 LONG_WAIT = timedelta(minutes=10)
 
-#: The most that is asked for after a grant of another year than the one needed.
-CAUTIOUS_QUANTITY = 100
 
 #: The replay whose unknown outcome makes a claim unresolved: it no longer stands in the way of a new one.
 UNRESOLVED_FROM_REPLAY = 3
@@ -47,6 +45,8 @@ class ClaimTerms:
     floor: int = 100
     #: For how many of the busiest hours a claim by demand is to last.
     hours: float = 1.0
+    #: The most that is asked for after a grant of another year than the one needed.
+    cautious: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Hunger:
     use: Use
     #: How long a claim takes.
     refill_seconds: float
-    #: Until when its numbers can be used.
+    #: From when and until when its numbers can be used.
+    year_begins: datetime
     year_ends: datetime
 
 
@@ -140,7 +141,19 @@ def automatic_quantity(
     lacking = lacks_of_the_year(hunger, now)
     if lacking is not None:
         wanted = min(wanted, max(lacking, _floor(channel, terms)))
-    return min(wanted, stock.claim_at_most or wanted)
+    return min(wanted, limit_of_next_claim(stock, hunger.year_begins, now) or wanted)
+
+
+def limit_of_next_claim(stock: Stock, year_begins: datetime, now: datetime) -> int | None:
+    """The most that the stock may claim next, after a grant of another year; None for no limit.
+
+    What was learnt before the stock's year began holds no longer in it: then the authority may grant that year.
+    A limit that was set in the year put the next claim off by `LONG_WAIT`, so later than any set before.
+    """
+    not_before = stock.claim_not_before
+    if now >= year_begins and (not_before is None or not_before < year_begins + LONG_WAIT):
+        return None
+    return stock.claim_at_most
 
 
 def is_low_no_more(

@@ -38,11 +38,6 @@ def per_day(use: Use, now: datetime) -> float | None:
     return use.taken / (max(now - use.first_hour, _SHORTEST_MEASURE) / _DAY)
 
 
-def days_left(remaining: int, rate: float | None) -> float | None:
-    """For how many days `remaining` numbers last, to a hundredth; None where none is taken."""
-    return None if rate is None else round(remaining / rate, 2)
-
-
 def foresee(remaining: int, use: Use, *, now: datetime, begins: datetime, ends: datetime) -> Forecast:
     """Foresee a stock whose year begins and ends at these instants; next year's is taken from when its year begins."""
     rate = per_day(use, now)

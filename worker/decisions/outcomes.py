@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from msgspec import structs
+
 from db.records import KnownOutcome, KnownRequest, NamedNumber, RequestKey
 from schemas.reasons import Reason
 from schemas.vocabulary import UploadOutcome
@@ -136,7 +138,7 @@ def _becomes(reported: Reported, number: NamedNumber, first_living_year: int) ->
 
 
 def _after(moved: Moved) -> NamedNumber:
-    taken = replace(moved.number.taken, step=moved.number.taken.step + 1)
+    taken = structs.replace(moved.number.taken, step=moved.number.taken.step + 1)
     holder = None if moved.became in _FREED else moved.number.holder
     return replace(moved.number, status=moved.became, holder=holder, taken=taken)
 

@@ -15,7 +15,7 @@ from types import FrameType
 from rich.console import Console
 from rich.text import Text
 
-from db.audit import audit
+from db.audit.judging import audit
 from db.listing import Filters, list_claims, list_numbers, list_ranges, list_waiting
 from worker.broker.dead_letters import read_letters
 from worker.clock import Clock

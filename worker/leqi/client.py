@@ -5,7 +5,7 @@ project's domain page.
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,13 +55,15 @@ class LeqiClient:
         access_tokens: TokenFolder | None = None,
         limits: TimeLimits | None = None,
         tls: ssl.SSLContext | None = None,
+        pins: Collection[str] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Prepare without connecting.
 
         `key` is the direct unit's SM4 key, 16 bytes.
         `path` replaces the environment's own and may use `{nlbm}` and `{fwbm}`.
-        `tls` replaces the usual certificate authorities, `transport` the network (tests).
+        `tls` replaces the usual certificate authorities, `transport` the network (tests); `pins` are the
+        public keys that its certificate may have, as `BoundedHttp` has them.
         Raises `ValueError` for settings that can't work, with a text for operators.
         """
         test = sandbox_test or SandboxTest()
@@ -90,6 +92,7 @@ class LeqiClient:
             Peer(name="LeQi", setting="FUMA_LEQI_URL"),
             limits=limits,
             tls=tls,
+            pins=pins,
             transport=transport,
         )
 

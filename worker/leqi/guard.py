@@ -6,7 +6,7 @@ from schemas.vocabulary import Environment
 from worker.leqi.simulator_identity import SIMULATOR_KEY_HEX
 from worker.leqi.transport import BoundedHttp, Fetched, FetchError, Peer
 
-_LEQI: Final = Peer(name="LeQi", setting="FUMA_LEQI_URL")
+LEQI: Final = Peer(name="LeQi", setting="FUMA_LEQI_URL")
 _SUCCESSES: Final = range(200, 300)
 
 
@@ -24,13 +24,13 @@ def refuse_simulator(
     A server that can't be reached isn't refused, as nothing can be claimed from it either:
     ask again when it is back.
     Raises `ValueError` if `base_url` is no address. Outside production: None, without asking.
-    `http` replaces the network (tests) and is left open.
+    `http` is how LeQi is asked, where not as everybody is, and is left open.
     """
     if environment is not Environment.PRODUCTION:
         return None
     if "".join(key_hex.split()).lower() == SIMULATOR_KEY_HEX:
         return "FUMA_LEQI_KEY_FILE holds the simulator's key, which is public: production needs the direct unit's own"
-    if _answers_as_simulator(base_url, http or BoundedHttp(_LEQI), keep_open=http is not None):
+    if _answers_as_simulator(base_url, http or BoundedHttp(LEQI), keep_open=http is not None):
         return (
             "the server at FUMA_LEQI_URL is a simulator (it answers /simulator/grants): "
             "its numbers are worthless in production"

@@ -3,10 +3,11 @@
 Both the claim service and the listing gateway are asked through it.
 """
 
+import hashlib
 import ssl
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any, Final
 
 import httpcore
 import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 MEBIBYTE: Final = 1024 * 1024
 _CONNECTIONS: Final = 32
@@ -75,18 +78,21 @@ class BoundedHttp:
         limits: TimeLimits | None = None,
         largest: int = MEBIBYTE,
         tls: ssl.SSLContext | None = None,
+        pins: Collection[str] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Prepare without connecting.
 
         `largest`: bytes of an answer, before and after decompression.
         `tls` replaces the usual certificate authorities, `transport` the network (tests).
+        `pins`: SHA-256, in hex, of the public keys that the peer's certificate may have; with another one
+        nothing is sent. None: any that is trusted.
         """
         self._peer = peer
         self._limits = limits or TimeLimits()
         self._largest = largest
         self._client = httpx.Client(
-            transport=transport or _DeadlineTransport(tls),
+            transport=transport or _DeadlineTransport(tls, pins),
             timeout=httpx.Timeout(self._limits.overall, connect=self._limits.connect),
             follow_redirects=False,
             trust_env=False,
@@ -226,7 +232,7 @@ class _DeadlineTransport(httpx.HTTPTransport):
     for days.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, pins: Collection[str]) -> None:
         context = tls or httpx.create_ssl_context(trust_env=False)
         super().__init__(verify=context, trust_env=False)
         # httpx doesn't pass a network backend on, so its pool is replaced by an equal one.
@@ -235,11 +241,14 @@ class _DeadlineTransport(httpx.HTTPTransport):
             max_connections=_CONNECTIONS,
             max_keepalive_connections=_CONNECTIONS,
             keepalive_expiry=5.0,
-            network_backend=_DeadlineBackend(),
+            network_backend=_DeadlineBackend(pins),
         )
 
 
 class _DeadlineBackend(httpcore.SyncBackend):
+    def __init__(self, pins: Collection[str]) -> None:
+        self._pins = pins
+
     def connect_tcp(
         self,
         host: str,
@@ -249,12 +258,14 @@ class _DeadlineBackend(httpcore.SyncBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         timeout = _remaining(timeout, httpcore.ConnectTimeout)
-        return _DeadlineStream(super().connect_tcp(host, port, timeout, local_address, socket_options))
+        stream = super().connect_tcp(host, port, timeout, local_address, socket_options)
+        return _DeadlineStream(stream, self._pins)
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, pins: Collection[str]) -> None:
         self._stream = stream
+        self._pins = pins
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._stream.read(max_bytes, _remaining(timeout, httpcore.ReadTimeout))
@@ -272,10 +283,31 @@ class _DeadlineStream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         timeout = _remaining(timeout, httpcore.ConnectTimeout)
-        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+        secured = self._stream.start_tls(ssl_context, server_hostname, timeout)
+        if self._pins:
+            # Before the first byte of a request goes out.
+            _require_pinned(secured, self._pins)
+        return _DeadlineStream(secured, self._pins)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore declares it
         return self._stream.get_extra_info(info)
+
+
+def public_key_pin(certificate: bytes) -> str:
+    """Give the SHA-256, in hex, of a DER certificate's public key with its kind (SubjectPublicKeyInfo)."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def _require_pinned(stream: httpcore.NetworkStream, pins: Collection[str]) -> None:
+    """Close a connection whose peer has another key; raises `httpcore.ConnectError`."""
+    secured = stream.get_extra_info("socket")
+    certificate = secured.getpeercert(binary_form=True) if isinstance(secured, ssl.SSLSocket) else None
+    pin = "none" if certificate is None else public_key_pin(certificate)
+    if pin not in pins:
+        stream.close()
+        message = f"its key is none of FUMA_LEQI_PUBLIC_KEY_PINS: SHA-256 {pin}"
+        raise httpcore.ConnectError(message)
 
 
 def _remaining(timeout: float | None, expired: type[httpcore.TimeoutException]) -> float | None:
