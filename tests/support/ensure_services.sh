@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to it that the programs are there which the tests start for themselves; nothing is started here.
-# RabbitMQ's come from the machine. PostgreSQL's come with the project, unless FUMA_TEST_POSTGRES=system.
+# RabbitMQ's come from the machine. PostgreSQL's come with the project; where TLS is tested, from the machine too.
 set -eu
 
 # Programs of servers live where ordinary users' PATH doesn't look.
@@ -11,7 +11,7 @@ missing=""
 if [ -z "${FUMA_TEST_BROKER_URL:-}" ] && ! command -v rabbitmq-server >/dev/null 2>&1; then
     missing="rabbitmq-server"
 fi
-if [ "${FUMA_TEST_POSTGRES:-}" = system ] && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
+if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
     missing="$missing postgresql"
 fi
 [ -n "$missing" ] || exit 0

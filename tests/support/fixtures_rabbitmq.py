@@ -70,8 +70,8 @@ def connect() -> Iterator[OpenBroker]:
     """Open brokers that are started, ready, and closed after the test."""
     opened: list[Broker] = []
 
-    def open_and_wait(url: str, environment: Environment = Environment.SANDBOX) -> Broker:
-        broker = open_broker(url, environment)
+    def open_and_wait(url: str, environment: Environment = Environment.SANDBOX, *, shards: int = 0) -> Broker:
+        broker = open_broker(url, environment, shards=shards)
         opened.append(broker)
         broker.start()
         wait_until(lambda: broker.ready, "the broker's readiness")

@@ -264,10 +264,11 @@ class Ledger:
         """A message in the outbox."""
         self.connection.execute(
             insert(outbox).values(
-                message_id=str(uuid4()),
-                routing_key="number-assigned",
-                content_type="application/cloudevents+json",
-                events=1,
+                message_ids=[str(uuid4())],
+                routing_keys=["number-assigned"],
+                content_types=["application/cloudevents+json"],
+                events=[1],
+                sizes=[2],
                 body=b"{}",
                 publish_after=publish_after,
             ),

@@ -2,6 +2,7 @@
 
 Which one is chosen by `FUMA_TEST_POSTGRES`: `wheel18` (the default: every machine has it as soon as the project is
 installed), `wheel16`, or `system` (the newest under `/usr/lib/postgresql`).
+With `FUMA_TEST_PARTITIONS` its migrated databases are split into so many partitions by taxpayer.
 A shell that waits for the end of its standard input is the leash: when the process that started the server dies,
 however it dies, the pipe closes and the shell ends the server and removes its folder.
 """
@@ -12,13 +13,13 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import psutil
 import psycopg
@@ -30,6 +31,9 @@ from db.engine import open_engine
 from db.fence import present_identity
 from db.migrate import migrate
 from db.tables import deployment
+from tests.support.certificates import write_certificates
+from tests.support.partitioned import split_by_taxpayer
+from tests.support.ports import lasting_ports
 
 START_DEADLINE = 60.0
 STOP_DEADLINE = 30.0
@@ -58,16 +62,21 @@ class PrivatePostgres:
     The addresses of its databases stay the same over `kill`, `stop` and `start`, and so does what they hold.
     """
 
-    def __init__(self) -> None:
-        """Make the folder and an empty server in it; nothing runs yet."""
-        self._programs = _find_programs()
-        self._folder = Path(tempfile.mkdtemp(prefix="fuma-test-postgres-"))
+    #: What it is started with; a benchmark's server has durable ones.
+    settings: ClassVar[Mapping[str, str]] = SETTINGS
+    #: Which PostgreSQL it is; None: the one that the environment names.
+    kind: ClassVar[str | None] = None
+
+    def __init__(self, parent: Path | None = None) -> None:
+        """Make the folder, in `parent` where one is named, and an empty server in it; nothing runs yet."""
+        self._programs = _find_programs(self.kind or os.environ.get("FUMA_TEST_POSTGRES", "wheel18"))
+        self._folder = Path(tempfile.mkdtemp(prefix="fuma-test-postgres-", dir=parent))
         # The server's account must pass; what is inside is closed by itself.
         self._folder.chmod(0o711)
         self._data = self._folder / "data"
         self._account = account_for(self._data)
         self._password = secrets.token_hex(12)
-        self._port = _free_port()
+        (self._port,) = lasting_ports(1)
         self._numbers = itertools.count(1)
         self._templates: dict[str, str] = {}
         self._server: psutil.Popen | None = None
@@ -88,6 +97,11 @@ class PrivatePostgres:
     def folder(self) -> Path:
         """Where its data are."""
         return self._folder
+
+    @property
+    def programs(self) -> Path:
+        """The folder of PostgreSQL's own programs."""
+        return self._programs
 
     @property
     def process_id(self) -> int:
@@ -115,6 +129,8 @@ class PrivatePostgres:
             engine = open_engine(template, application="fuma-test-template")
             migrate(engine, environment)
             engine.dispose()
+            if partitions := os.environ.get("FUMA_TEST_PARTITIONS"):
+                split_by_taxpayer(template, int(partitions))
             self._templates[environment] = template.rsplit("/", 1)[1]
         return self._record_copy(self._create(self._templates[environment]))
 
@@ -145,7 +161,7 @@ class PrivatePostgres:
         if self._server is not None:
             return
         arguments = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
-        for name, value in SETTINGS.items():
+        for name, value in self.settings.items():
             arguments += ["-c", f"{name}={value}"]
         how = invocation(self._account, arguments, reaching=(self._data,))
         with (self._folder / "log").open("ab") as log:
@@ -206,6 +222,9 @@ class PrivatePostgres:
     ) -> None:
         """Remove it."""
         self.remove()
+
+    def _prepare(self) -> None:
+        """Add to the new server's folder what its settings want."""
 
     def _create(self, template: str) -> str:
         name = f"test_{next(self._numbers)}"
@@ -272,6 +291,7 @@ class PrivatePostgres:
         if done.returncode != 0:
             shutil.rmtree(self._folder)
             raise PostgresUnavailableError(done.stderr)
+        self._prepare()
 
     def _wait_until_started(self, server: psutil.Popen) -> None:
         deadline = time.monotonic() + START_DEADLINE
@@ -286,24 +306,41 @@ class PrivatePostgres:
                 return
 
 
-def _find_programs() -> Path:
-    wanted = os.environ.get("FUMA_TEST_POSTGRES", "wheel18")
+class TlsPostgres(PrivatePostgres):
+    """The machine's PostgreSQL with a certificate for 127.0.0.1: the wheel's speaks no TLS."""
+
+    settings: ClassVar[Mapping[str, str]] = {
+        **SETTINGS,
+        "ssl": "on",
+        "ssl_cert_file": "server.pem",
+        "ssl_key_file": "server.key",
+    }
+    kind: ClassVar[str | None] = "system"
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority that a client must trust."""
+        return self._folder / "ca.pem"
+
+    def _prepare(self) -> None:
+        write_certificates(self._folder)
+        for name in ("server.pem", "server.key"):
+            file = self._data / name
+            shutil.copyfile(self._folder / name, file)
+            file.chmod(0o600)
+            give(file, self._account)
+
+
+def _find_programs(wanted: str) -> Path:
     match wanted:
         case "wheel16" | "wheel18":
             return wheel_programs(wanted.removeprefix("wheel"))
         case "system":
             found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
             if not found:
-                message = "FUMA_TEST_POSTGRES=system, but there is no /usr/lib/postgresql/*/bin/postgres"
+                message = "the machine's own PostgreSQL is wanted, but there is no /usr/lib/postgresql/*/bin/postgres"
                 raise PostgresUnavailableError(message)
             return max(found, key=lambda folder: int(folder.parent.name))
         case _:
             message = f"FUMA_TEST_POSTGRES must be wheel16, wheel18 or system, not {wanted!r}"
             raise PostgresUnavailableError(message)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

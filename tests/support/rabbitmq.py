@@ -6,8 +6,10 @@ process that started the node dies, however it dies, the pipe closes and the nod
 """
 
 import atexit
+import base64
 import contextlib
 import itertools
+import json
 import os
 import secrets
 import shutil
@@ -16,13 +18,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.support.certificates import write_certificates
 from tests.support.erlang_shell import ErlangShell, RabbitMQUnavailableError
+from tests.support.ports import lasting_ports
 
 #: Debian's `/usr/sbin/rabbitmq-server` is a wrapper that insists on the user `rabbitmq`; the script behind it does not.
 SCRIPTS = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), Path("/opt/rabbitmq/sbin/rabbitmq-server"))
@@ -38,11 +41,12 @@ class PrivateRabbitMQ:
     `url` stays the same over `kill` and `start`, and so does what the node has stored.
     """
 
-    def __init__(self) -> None:
-        """Choose ports and make the folder; nothing runs yet."""
+    def __init__(self, *, plugins: Sequence[str] = ()) -> None:
+        """Choose ports and make the folder; nothing runs yet. `plugins` are of those that RabbitMQ is shipped with."""
+        self._plugins = tuple(plugins)
         self._script = _find_script()
         self._folder = Path(tempfile.mkdtemp(prefix="fuma-rabbitmq-"))
-        self._port, self._tls_port, self._dist_port, self._epmd_port = _free_ports(4)
+        self._port, self._tls_port, self._dist_port, self._epmd_port = lasting_ports(4)
         self._name = f"fuma{self._port}@localhost"
         self._user = "fuma-test"
         self._password = secrets.token_hex(12)
@@ -71,6 +75,12 @@ class PrivateRabbitMQ:
         """Where it accepts AMQP, on 127.0.0.1."""
         return self._port
 
+    @property
+    def process_id(self) -> int:
+        """The running node's."""
+        assert self._node is not None
+        return self._node.pid
+
     def url_of(self, vhost: str, *, user: str | None = None, password: str | None = None) -> str:
         """Address a virtual host, as the administrator or as another user."""
         path = "%2F" if vhost == "/" else vhost
@@ -78,7 +88,11 @@ class PrivateRabbitMQ:
 
     def tls_url_of(self, vhost: str) -> str:
         """Address a virtual host over TLS. The server's certificate is signed by `ca_file`, for 127.0.0.1."""
-        return self.url_of(vhost).replace("amqp://", "amqps://").replace(f":{self._port}/", f":{self._tls_port}/")
+        return self.encrypted(self.url_of(vhost))
+
+    def encrypted(self, url: str) -> str:
+        """Give the address over TLS of what `url` addresses in the clear."""
+        return url.replace("amqp://", "amqps://").replace(f":{self._port}/", f":{self._tls_port}/")
 
     @property
     def ca_file(self) -> Path:
@@ -158,6 +172,14 @@ class PrivateRabbitMQ:
             f"{_binary(user)}, {_binary(vhost)}, {patterns}, {_binary('test')})",
         )
 
+    def import_definitions(self, definitions: Mapping[str, object]) -> None:
+        """Import a definitions file's content, as `rabbitmqctl import_definitions` does."""
+        encoded = base64.b64encode(json.dumps(definitions).encode()).decode()
+        result = self.evaluate(f"rabbit_definitions:import_raw(base64:decode({_binary(encoded)}))")
+        if result != "ok":
+            message = f"the node did not import the definitions: {result}"
+            raise RabbitMQUnavailableError(message)
+
     def set_memory_alarm(self, *, on: bool) -> None:
         """Raise or clear the memory alarm: while it stands, the node reads nothing from publishers."""
         call = (
@@ -229,9 +251,13 @@ class PrivateRabbitMQ:
         for name in ("home", "log", "data"):
             (self._folder / name).mkdir(exist_ok=True)
         write_certificates(self._folder)
-        (self._folder / "enabled_plugins").write_text("[].\n")
+        (self._folder / "enabled_plugins").write_text(f"[{', '.join(self._plugins)}].\n")
         (self._folder / "environment.conf").write_text("")
-        (self._folder / "rabbitmq.conf").write_text(
+        (self._folder / "rabbitmq.conf").write_text(self._configuration())
+
+    def _configuration(self) -> str:
+        """Give the node's settings, as its file has them."""
+        return (
             f"listeners.tcp.1 = 127.0.0.1:{self._port}\n"
             f"default_user = {self._user}\n"
             f"default_pass = {self._password}\n"
@@ -244,7 +270,7 @@ class PrivateRabbitMQ:
             "disk_free_limit.absolute = 50MB\n"
             "raft.wal_max_size_bytes = 67108864\n"
             "log.console = false\n"
-            "log.file = node.log\n",
+            "log.file = node.log\n"
         )
 
     def _environment(self) -> dict[str, str]:
@@ -299,12 +325,6 @@ def _find_script() -> Path:
         message = "RabbitMQ isn't installed: `make test` installs it, or `apt-get install rabbitmq-server` does"
         raise RabbitMQUnavailableError(message)
     return Path(found)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
 
 
 def _accepts(port: int) -> bool:

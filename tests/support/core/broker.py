@@ -36,6 +36,7 @@ class ScriptedSubscription:
         self._tag = 0
         self._suspended = False
         self._closed = False
+        self._gone = False
         self.acknowledged: list[Delivery] = []
         self.suspensions = 0
 
@@ -44,6 +45,12 @@ class ScriptedSubscription:
         with self._changed:
             self._waiting.extend(deliveries)
             self._changed.notify_all()
+
+    def take_away(self) -> None:
+        """Let another worker have all that is here, and all that was handed over and is given back."""
+        with self._changed:
+            self._gone = True
+            self._waiting = []
 
     def wait_until_acknowledged(self, count: int, seconds: float = 30.0) -> list[Delivery]:
         """Wait until so many deliveries are acknowledged, and give them."""
@@ -89,10 +96,15 @@ class ScriptedSubscription:
             self._out = [each for each in self._out if each.tag > last]
             self._changed.notify_all()
 
+    @property
+    def shards_served(self) -> int:
+        """See `Subscription.shards_served`: there are none."""
+        return 0
+
     def suspend(self) -> None:
         """See `Subscription.suspend`."""
         with self._changed:
-            self._waiting = self._out + self._waiting
+            self._waiting = [] if self._gone else self._out + self._waiting
             self._out = []
             self._generation += 1
             self._suspended = True

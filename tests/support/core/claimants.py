@@ -7,7 +7,8 @@ from db.records import OrganizationChannel, Stock, StockKey
 
 NOW = datetime(2026, 11, 23, 2, tzinfo=UTC)
 
-#: Midnight in China.
+#: Midnights in China.
+YEAR_BEGINS = datetime(2025, 12, 31, 16, tzinfo=UTC)
 YEAR_ENDS = datetime(2026, 12, 31, 16, tzinfo=UTC)
 
 STOCK = Stock(

@@ -31,7 +31,7 @@ def shelf(quantity: int, key: StockKey = STOCK, level: str = "ok", *, low_at: in
     return Shelf(stock, ranges)
 
 
-def asked(
+def asked(  # noqa: PLR0913 -- all that a request can say
     name: str = "R1",
     *,
     position: int = 0,
@@ -40,10 +40,12 @@ def asked(
     organization: str = "A",
     kind: str = "blue",
     number: str | None = None,
+    message: str | None = None,
 ) -> Asked:
-    """Give a request as it was read, of the message that has its name."""
+    """Give a request as it was read, of the message that has its name unless another is named."""
     key = StockKey(taxpayer, "self-use", day.year)
-    return Asked(position, RequestKey(taxpayer, name), key, organization, day, kind, number, f"/tests {name}")
+    by = message or f"/tests {name}"
+    return Asked(position, RequestKey(taxpayer, name), key, organization, day, kind, number, by)
 
 
 def known(name: str, status: str, *, kind: str = "blue", day: date = TODAY) -> KnownRequest:

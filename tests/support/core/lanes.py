@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from schemas.topics import Topic
 from schemas.vocabulary import Environment
@@ -11,7 +12,9 @@ from tests.support.core.broker import ScriptedSubscription
 from tests.support.core.world import Core, Told, events_of
 from worker.broker.port import Message
 from worker.broker.topology import DEAD_EXCHANGE
+from worker.composition import taxpayers_of, tell_input
 from worker.decoding import Item
+from worker.events import EventWriter
 from worker.lane import Gathering, Handler, Lane
 
 
@@ -43,6 +46,8 @@ class LaneOfIssuing:
             clock=core.clock,
             metrics=core.metrics,
             gathering=Gathering(size=500, age=0.01, prefetch=1500),
+            tell_input=partial(tell_input, core.transactions, EventWriter("sandbox")),
+            owners=partial(taxpayers_of, core.engine, "sandbox"),
         )
 
     @property

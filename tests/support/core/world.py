@@ -14,6 +14,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, insert, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from db.asking import carry_out
 from db.claims import undecided_claims
 from db.engine import open_engine
 from db.outbox import add_messages
@@ -278,7 +279,7 @@ class Core:
     def commit_without_publishing(self, work: Callable[[Connection], list[Answer]]) -> None:
         """Do work and crash between its commit and its publishing."""
         with self.engine.begin() as connection:
-            add_messages(connection, pack(work(connection)), now=self.clock.now())
+            carry_out(connection, add_messages(pack(work(connection)), now=self.clock.now()))
 
     def bind(self, *items: Item) -> list[Told]:
         """Handle `number-binding-requested`."""

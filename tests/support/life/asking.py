@@ -14,7 +14,7 @@ from tests.support.life.machine import PICK, Machine, choose, rule
 from tests.support.life.model import Report
 from worker.decoding import Item
 
-_CODES = st.sampled_from(("A", "A", "A", "B", "C", "D", "D", "E", "nobody"))
+_CODES = st.sampled_from(("A", "A", "B", "C", "C", "D", "D", "E", "nobody"))
 _DAYS = st.sampled_from(
     ("today",) * 10 + ("yesterday", "tomorrow", "in two days", "last year", "last year", "next year", "two years ago"),
 )
@@ -63,13 +63,27 @@ class Asking(Machine):
                     asks.append(last if known is None else self._as_asked(known, self.next_id("m")))
         self._issue(asks, Form.BATCH if batch else Form.SINGLE)
 
-    @rule(weight=3, when=lambda self: self.model.requests, pick=PICK, as_new=st.booleans())
+    @rule(weight=6, when=lambda self: self.model.requests, pick=PICK, as_new=st.booleans())
     def issue_again(self, pick: int, as_new: bool) -> None:  # noqa: FBT001 -- drawn
         """A request that was made before, by the same message or by a new one."""
-        known = choose(list(self.model.requests.values()), pick)
+        self._issue_again(list(self.model.requests.values()), pick, None if as_new else pick)
+
+    @rule(weight=7, when=lambda self: self._requests("waiting"), pick=PICK, as_new=st.booleans())
+    def issue_while_waiting(self, pick: int, as_new: bool) -> None:  # noqa: FBT001 -- drawn
+        """A request that waits, by the same message or by a new one."""
+        self._issue_again(self._requests("waiting"), pick, None if as_new else pick)
+
+    @rule(weight=8, when=lambda self: self._requests("released", "voided"), pick=PICK, which=PICK)
+    def issue_too_late(self, pick: int, which: int) -> None:
+        """A copy of an old message of a request that has lost its number since."""
+        self._issue_again(self._requests("released", "voided"), pick, which)
+
+    def _issue_again(self, among: Sequence[Request], pick: int, which: int | None) -> None:
+        known = choose(among, pick)
         if known is None:
             known = Request("", self.next_id("R"), "A", "self-use", self._date("today"), "blue", None, message="m0")
-        message = self.next_id("m") if as_new else choose(sorted(known.answered), pick) or known.message
+        sent = self.sent.get((known.taxpayer_id, known.id), [])
+        message = self.next_id("m") if which is None else choose(sent, which) or known.message
         self._issue([self._as_asked(known, message)])
 
     @rule(weight=2, when=lambda self: self.model.requests, pick=PICK, what=st.integers(0, 3))
@@ -98,6 +112,15 @@ class Asking(Machine):
         text = _NOBODYS if number is None else number.text
         self._issue([Ask(self.next_id("R"), code, date, "blue", text, self.next_id("m"))])
 
+    @rule(weight=14, when=lambda self: self.has("bound"), pick=PICK, how=st.integers(0, 9), day=_DAYS)
+    def issue_bound(self, pick: int, how: int, day: str) -> None:
+        """A request that a number is bound to: often one that may have it, sometimes one that names a number."""
+        number = choose([each for each in self.model.numbers() if each.state == "bound"], pick)
+        name, text = (self.next_id("R"), _NOBODYS) if number is None else (number.bound_to or "R0", number.text)
+        date = self._date(day) if number is None or how > 6 else self._date_for(number)
+        named = {0: text, 1: text, 2: _NOBODYS}.get(how)
+        self._issue([Ask(name, self._code_for(number, how, pick), date, "blue", named, self.next_id("m"))])
+
     def _issue(self, asks: Sequence[Ask], form: Form = Form.SINGLE) -> None:
         items = [
             asked.invoice(
@@ -111,19 +134,22 @@ class Asking(Machine):
             )
             for ask in asks
         ]
+        for ask in asks:
+            if ask.organization in ORGANIZATIONS:
+                key = (ORGANIZATIONS[ask.organization][0], ask.issue_request_id)
+                self.sent.setdefault(key, []).append(ask.message)
         self.play(lambda: self.hands.issue(items), lambda: self.model.issue(asks))
 
-    @rule(weight=2, when=lambda self: self.model.requests, pick=PICK)
+    @rule(weight=3, when=lambda self: self.model.requests, pick=PICK)
     def cancel(self, pick: int) -> None:
         """An operator cancels a request that waits, or one that doesn't."""
-        waiting = [each for each in self.model.requests.values() if each.state == "waiting"]
-        request = choose(waiting or list(self.model.requests.values()), pick)
+        request = choose(self._requests("waiting") or list(self.model.requests.values()), pick)
         taxpayer_id, name = ("X", "none") if request is None else (request.taxpayer_id, request.id)
         self.play(lambda: self.hands.cancel(taxpayer_id, name), lambda: self.model.cancel(taxpayer_id, name))
 
     # Binding.
 
-    @rule(weight=5, pick=PICK, how=st.integers(0, 9), whom=PICK)
+    @rule(weight=6, pick=PICK, how=st.integers(0, 9), whom=PICK)
     def bind(self, pick: int, how: int, whom: int) -> None:
         """Bind a number to a request: known, waiting, or to come."""
         number = self._number(pick, how)
@@ -136,7 +162,7 @@ class Asking(Machine):
         text = _NOBODYS if number is None else number.text
         self._bind(Bind(self.next_id("B"), code, text, name, "bind", "an operator"))
 
-    @rule(weight=8, when=lambda self: self.has("bound"), pick=PICK, how=st.integers(0, 9), whose=st.integers(0, 3))
+    @rule(weight=16, when=lambda self: self.has("bound"), pick=PICK, how=st.integers(0, 9), whose=st.integers(0, 3))
     def unbind(self, pick: int, how: int, whose: int) -> None:
         """Free a number that is bound: for its request or for another; or try it with one that isn't."""
         bound = [each for each in self.model.numbers() if each.state == "bound"]
@@ -146,7 +172,7 @@ class Asking(Machine):
         text = _NOBODYS if number is None else number.text
         self._bind(Bind(self.next_id("B"), code, text, name, "unbind", "another operator"))
 
-    @rule(weight=7, when=lambda self: self.model.bindings, pick=PICK, what=st.integers(0, 5))
+    @rule(weight=9, when=lambda self: self.model.bindings, pick=PICK, what=st.integers(0, 5))
     def bind_again(self, pick: int, what: int) -> None:
         """A binding id that was used before, mostly for the same."""
         done = choose([each[0] for each in self.model.bindings.values()], pick)
@@ -198,7 +224,7 @@ class Asking(Machine):
         rest = [self._awaited(pick, "failed", reuse=True) for pick in picks[1:]]
         self._report([first, *rest])
 
-    @rule(weight=3, when=lambda self: self.model.outcomes, pick=PICK, what=st.integers(0, 5))
+    @rule(weight=5, when=lambda self: self.model.outcomes, pick=PICK, what=st.integers(0, 5))
     def report_again(self, pick: int, what: int) -> None:
         """An outcome that was reported before: repeated, contradicted, or late under an id of its own."""
         done = choose([each[0] for each in self.model.outcomes.values()], pick)
@@ -215,7 +241,7 @@ class Asking(Machine):
         self._report([report])
 
     @rule(
-        weight=2,
+        weight=3,
         pick=PICK,
         other=PICK,
         outcome=st.sampled_from(("uploaded", "failed", "unknown")),
@@ -249,14 +275,17 @@ class Asking(Machine):
         self.play(lambda: self.hands.report(items), lambda: self.model.report(reports))
 
     def _awaited(self, pick: int, outcome: str, reuse: bool) -> Report:  # noqa: FBT001 -- the report's own field
-        awaited = [each for each in self.model.requests.values() if each.state == "assigned"]
-        request = choose(awaited, pick)
+        request = choose(self._requests("assigned"), pick)
         name = self.next_id("O")
         if request is None or request.number is None:
             return Report(name, "A", "R0", _NOBODYS, outcome, reuse)
         return Report(name, request.organization, request.id, request.number.text, outcome, reuse)
 
     # Choices.
+
+    def _requests(self, *states: str) -> list[Request]:
+        """All requests that are in one of these states, or were closed for one of these reasons."""
+        return [each for each in self.model.requests.values() if (each.because or each.state) in states]
 
     def _new(self, code: str) -> Ask:
         return Ask(self.next_id("R"), code, self._date("today"), "blue", None, self.next_id("m"))

@@ -20,6 +20,9 @@ WAITING_LIMIT = timedelta(hours=24)
 OUTCOME_LIMIT = timedelta(hours=40)
 ABANDON_AFTER = timedelta(days=7)
 
+#: So many at most are claimed where the last claim brought another year's numbers.
+CAUTIOUS = 2
+
 #: From this month and day on, claims for the next year are made.
 NEXT_YEAR_FROM = (12, 31)
 

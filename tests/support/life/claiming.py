@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tests.support.life.cast import (
     ABANDON_AFTER,
+    CAUTIOUS,
     CHANNELS,
     CHINA,
     DIGITS,
@@ -158,7 +159,8 @@ class Claiming(Issuing):
             shelf = self.shelf(claim.stock)
             shelf.failures, shelf.not_before, shelf.at_most = 0, None, None
             if stock != claim.stock:
-                shelf.not_before, shelf.at_most = self._after_another_year(claim), 100
+                shelf.not_before, shelf.at_most = self._after_another_year(claim), CAUTIOUS
+                shelf.limited_in = self.year
         came = Range(stock, answer.first_number, answer.last_number, claim.manual, "active", self.now, claim)
         claim.range = came
         self.ranges.append(came)
@@ -219,7 +221,7 @@ class Claiming(Issuing):
         if claim.manual or claim.status != "open":
             return None
         shelf = self.shelf(claim.stock)
-        shelf.failures += 1
+        shelf.failures, shelf.at_most = shelf.failures + 1, self.limit(claim.stock)
         shelf.not_before = self.now + timedelta(seconds=min(10 * 2 ** (shelf.failures - 1), 600))
         return shelf.not_before
 

@@ -21,6 +21,7 @@ from tests.support.core.world import Told, events_of
 from tests.support.life.authority import MoodyAuthority, MoodyListing
 from tests.support.life.cast import (
     ABANDON_AFTER,
+    CAUTIOUS,
     CHANNELS,
     DIRECT_UNIT,
     ENVIRONMENT,
@@ -78,7 +79,7 @@ class Hands:
         self._emptying.execute("ALTER TABLE claims SET (autovacuum_enabled = off)")
         self._relay = Relay(self._engine, self.broker, self.clock, Metrics())
         self.transactions = Transactions(self._engine, self._relay, self.clock, lambda _: None)
-        settling = Settling(ENVIRONMENT, DIRECT_UNIT, self.clock, ABANDON_AFTER, ClaimTerms())
+        settling = Settling(ENVIRONMENT, DIRECT_UNIT, self.clock, ABANDON_AFTER, ClaimTerms(cautious=CAUTIOUS))
         # A run must be the same whenever it is played: the spread of replays, and the ids of claims, too.
         self._chance = settling._chance = Random(0)  # noqa: SLF001
         self._ids = count(1)
@@ -88,7 +89,9 @@ class Hands:
         self._calls.when_done = self._ended.release
         self._serials = count(1)
         self.issuing = Issuing(ENVIRONMENT, self.clock)
-        self.claiming = Claiming(ENVIRONMENT, self.clock, self._new_serial, NEXT_YEAR_FROM, ClaimTerms())
+        self.claiming = Claiming(
+            ENVIRONMENT, self.clock, self._new_serial, NEXT_YEAR_FROM, ClaimTerms(cautious=CAUTIOUS)
+        )
         self.binding = Binding(ENVIRONMENT, self.clock)
         self.outcomes = Outcomes(ENVIRONMENT, self.clock, GRACE)
         self.expiry = Expiry(ENVIRONMENT, self.clock, GRACE)

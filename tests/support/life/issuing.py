@@ -92,6 +92,8 @@ class Issuing(Stocks):
         elif known.state == "assigned":
             known.answered.add(ask.message)
             self.tell_assigned(known)
+        else:
+            known.repeated.add(ask.message)
 
     def _use_named(self, ask: Ask, wanted: Request, text: str) -> None:
         number = self.find(text)

@@ -82,6 +82,8 @@ class Request:
     #: The message that is to be answered, and all that were answered with a number.
     message: str = ""
     answered: set[str] = field(default_factory=set)
+    #: Those that came again while it waited: answered when it is.
+    repeated: set[str] = field(default_factory=set)
 
     @property
     def stock(self) -> Stock:
@@ -132,4 +134,6 @@ class Shelf:
     low_at: int = 0
     not_before: datetime | None = None
     at_most: int | None = None
+    #: In which year this was learnt.
+    limited_in: int = 0
     failures: int = 0

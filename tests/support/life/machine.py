@@ -1,12 +1,13 @@
 """The machine: plays the model and the real handlers side by side, and looks after each step."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
+from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 from hypothesis.stateful import rule as hypothesis_rule
@@ -25,6 +26,9 @@ _Method = TypeVar("_Method", bound=Callable[..., None])
 
 #: A choice among as many things as there are just now.
 PICK = st.integers(0, 40)
+
+#: By how many places what a draw means moves from step to step, and from part to part: farther than a rule has places.
+_BETWEEN_STEPS, _BETWEEN_PARTS = 37, 61
 
 #: When a run begins: an ordinary day, or so shortly before New Year that it comes within the run.
 _BEGINNINGS = (
@@ -48,13 +52,15 @@ class Tally:
     judged: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stage:
     """What all runs share."""
 
     hands: Hands
     looking: Looking
     tally: Tally
+    #: Which part of which game is played.
+    part: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Rule:
 
     weight: int
     when: Callable[[Any], object]
-    drawn: Mapping[str, st.SearchStrategy[Any]]
+    drawn: st.SearchStrategy[dict[str, Any]]
 
 
 def rule(
@@ -78,7 +84,7 @@ def rule(
     """
 
     def mark(method: _Method) -> _Method:
-        method.rule = Rule(weight, when, drawn)  # type: ignore[attr-defined]
+        method.rule = Rule(weight, when, st.fixed_dictionaries(drawn))  # type: ignore[attr-defined]
         return method
 
     return mark
@@ -91,11 +97,14 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.hands, self.looking, self.tally = stage.hands, stage.looking, stage.tally
         self.tally.runs += 1
+        self._turn = stage.part * _BETWEEN_PARTS
         self.model = Model(self.hands.clock.now())
         self.facts = Facts()
         self.seen = Snapshot([], [], [], [], [], [], {})
         #: Events that lead to claims, as they were told.
         self.stock_events: list[Told] = []
+        #: The messages that each request was asked by.
+        self.sent: dict[tuple[str, str], list[str]] = {}
         self._asked = 0
 
     @initialize(beginning=st.sampled_from(_BEGINNINGS), opened=st.integers(0, 4))
@@ -104,6 +113,7 @@ class Machine(RuleBasedStateMachine):
         self.hands.clock.set(in_china(*beginning))
         self.model = Model(self.now)
         self.hands.begin()
+        self.looking.begin()
         if opened:
             self.open(opened)
 
@@ -119,8 +129,13 @@ class Machine(RuleBasedStateMachine):
     def step(self, data: st.DataObject) -> None:
         """Let one thing happen of those that may."""
         rules = {name: method.rule for name, method in rules_of(type(self)) if method.rule.when(self)}
-        name = data.draw(st.sampled_from([name for name, each in rules.items() for _ in range(each.weight)]))
-        drawn = {key: data.draw(strategy, key) for key, strategy in rules[name].drawn.items()}
+        names = _weighed(tuple((name, each.weight) for name, each in rules.items()))
+        # Whatever is drawn means another rule in each step and in each part: a part begins with a run of which
+        # everything drawn is the simplest, and that would do the same all the time.
+        name = names[(data.draw(_place(len(names))) + self._turn) % len(names)]
+        self._turn += _BETWEEN_STEPS
+        note(f"That is {name}.")
+        drawn = data.draw(rules[name].drawn)
         self.tally.rules[name] += 1
         getattr(self, name)(**drawn)
 
@@ -172,10 +187,19 @@ class Machine(RuleBasedStateMachine):
 
 @cache
 def rules_of(machine: type) -> list[tuple[str, Any]]:
-    """Give the rules of a machine, the weightiest first: Hypothesis likes what comes first."""
+    """Give the rules of a machine, with their names."""
     found = {name: getattr(machine, name, None) for name in dir(machine)}
-    rules = [(name, method) for name, method in found.items() if isinstance(getattr(method, "rule", None), Rule)]
-    return sorted(rules, key=lambda each: (-each[1].rule.weight, each[0]))
+    return [(name, method) for name, method in found.items() if isinstance(getattr(method, "rule", None), Rule)]
+
+
+@cache
+def _weighed(rules: tuple[tuple[str, int], ...]) -> list[str]:
+    return [name for name, weight in rules for _ in range(weight)]
+
+
+@cache
+def _place(places: int) -> st.SearchStrategy[int]:
+    return st.sampled_from(range(places))
 
 
 def choose(things: Sequence[_Thing], pick: int) -> _Thing | None:

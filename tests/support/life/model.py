@@ -69,7 +69,7 @@ class Model(Claiming):
                 number.range.status = "active"
         for stock in sorted({each.range.stock for each in returned if not each.range.manual}):
             if self.shelf(stock).level == "exhausted":
-                self.shelf(stock).level = "low"
+                self.shelf(stock).level = "low" if self.shelf(stock).low_at else "ok"
                 self.serve(stock)
         self.close_ranges()
 
@@ -210,7 +210,7 @@ class Model(Claiming):
             if claim.is_undecided and claim.stock.taxpayer_id == taxpayer_id and claim.born < instant:
                 self.abandon(claim, "retired")
                 shelf = self.shelf(claim.stock)
-                shelf.not_before, shelf.failures = None, 0
+                shelf.not_before, shelf.at_most, shelf.failures = None, None, 0
         for stock in sorted(gave):
             self.judge_level(stock)
 

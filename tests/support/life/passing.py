@@ -17,7 +17,7 @@ from worker.leqi.port import ListedRange, Throttled
 from worker.pausing import PausingRefusedError
 from worker.releasing import ReleaseRefusedError
 
-_MOODS = st.sampled_from(("grant",) * 8 + ("lose", "unknown", "overlap") + MOODS)
+_MOODS = st.sampled_from(("grant",) * 8 + ("lose", "unknown", "overlap", "short") + MOODS)
 _CALM_MOODS = st.sampled_from(("grant", "grant", "lose", "unknown", "refuse"))
 _TAXPAYERS = st.sampled_from((FIRST, FIRST, SECOND))
 _NO_RANGE = UUID(int=0)
@@ -39,7 +39,7 @@ class Life(Asking):
     # Claims.
 
     @rule(
-        weight=2,
+        weight=3,
         code=st.sampled_from((*ORGANIZATIONS, "nobody")),
         quantity=st.sampled_from((1, 2, 3, 4, 2, 3, 0, 1001)),
     )
@@ -47,7 +47,7 @@ class Life(Asking):
         """An operator claims numbers by hand."""
         self._claim(Ask(self.next_id("C"), code, quantity))
 
-    @rule(weight=2, when=lambda self: self.model.claims, pick=PICK, what=st.integers(0, 4))
+    @rule(weight=3, when=lambda self: self.model.claims, pick=PICK, what=st.integers(0, 4))
     def claim_again(self, pick: int, what: int) -> None:
         """A claim id that was used before, mostly for the same; also that of an automatic claim."""
         known = choose(self.model.claims, pick)
@@ -66,7 +66,7 @@ class Life(Asking):
         self.play(lambda: self.hands.claim([item]), lambda: self.model.claim_by_hand([ask]))
 
     @rule(
-        weight=3, when=lambda self: self.stock_events, picks=st.lists(PICK, min_size=1, max_size=2), late=st.booleans()
+        weight=4, when=lambda self: self.stock_events, picks=st.lists(PICK, min_size=1, max_size=2), late=st.booleans()
     )
     def hear(self, picks: list[int], late: bool) -> None:  # noqa: FBT001 -- drawn
         """A worker hears that stocks ran low or out: just now, or long ago."""
@@ -95,23 +95,41 @@ class Life(Asking):
             each for each in self.stock_events if hungry.get(_stock(each), each.data["episode"]) != each.data["episode"]
         ]
 
-    @rule(weight=2)
+    @rule(weight=5)
     def look_for_stocks(self) -> None:
         """A worker looks for stocks that need a claim and have none."""
         self.play(self.hands.look_for_stocks, self.model.look_for_stocks)
 
-    @rule(weight=5, when=lambda self: self.model.due_claims(), mood=_MOODS)
+    @rule(weight=12, when=lambda self: self.model.due_claims(), mood=_MOODS)
     def call(self, mood: str) -> None:
         """A worker makes a call that is due, and LeQi answers as it likes."""
         self.tick()
         self._call(mood)
 
-    @rule(weight=4, mood=_MOODS)
+    @rule(weight=3, mood=_MOODS)
     def call_for_hungry(self, mood: str) -> None:
         """A worker finds a stock without a claim, claims, and calls."""
         self.play(self.hands.look_for_stocks, self.model.look_for_stocks)
         self.everything_agrees()
         self._call(mood)
+
+    @rule(
+        weight=6,
+        when=lambda self: any(each.is_undecided for each in self.model.claims),
+        replays=st.integers(2, 5),
+        mood=st.sampled_from(("unknown", "lose", "refuse")),
+        days=st.sampled_from((0, 0, 0, 8)),
+    )
+    def outage(self, replays: int, mood: str, days: int) -> None:
+        """LeQi cannot be reached for a while, or for days; claims are asked again whenever they are due."""
+        for _ in range(replays):
+            undecided = [each.due[1] for each in self.model.claims if each.is_undecided]
+            if undecided:
+                self._wait(max(self.now, min(undecided), self.model.throttled_until))
+                self._call(mood)
+                self.everything_agrees()
+        if days:
+            self._leap(self.now + timedelta(days=days), mood)
 
     def _call(self, mood: str) -> bool:
         self.hands.authority.mood = mood
@@ -152,35 +170,38 @@ class Life(Asking):
         midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=CHINA)
         self._leap(max(midnight + timedelta(seconds=seconds), self.now), mood)
 
-    def _leap(self, until: datetime, mood: str) -> None:
+    def _wait(self, until: datetime) -> None:
         self.hands.clock.set(until)
         self.play(list, lambda: None)
+
+    def _leap(self, until: datetime, mood: str) -> None:
+        self._wait(until)
         while self.model.due_claims():
             self._call(mood)
 
-    @rule(weight=8, when=lambda self: any(each.stock.year < self.model.year for each in self.model.ranges))
+    @rule(weight=10, when=lambda self: any(each.stock.year < self.model.year for each in self.model.ranges))
     def expire(self) -> None:
         """Old ranges expire."""
         self.play(self.hands.expire, self.model.expire)
 
-    @rule(weight=2, when=lambda self: len(self.model.claimable_years()) > 1 or self.model.year > 2026)
+    @rule(weight=5, when=lambda self: len(self.model.claimable_years()) > 1 or self.model.year > 2026)
     def open_new_year(self) -> None:
         """The new year's stocks are opened."""
         self.play(self.hands.open_new_year, self.model.open_new_year)
 
-    @rule(weight=3, when=lambda self: any(each.state == "waiting" for each in self.model.requests.values()))
+    @rule(weight=5, when=lambda self: any(each.state == "waiting" for each in self.model.requests.values()))
     def end_overdue(self) -> None:
         """Requests that waited too long are ended."""
         self.play(self.hands.end_overdue, self.model.end_overdue)
 
-    @rule(weight=2, when=lambda self: self.has("assigned", "held"))
+    @rule(weight=4, when=lambda self: self.has("assigned", "held"))
     def tell_overdue(self) -> None:
         """Outcomes that did not come are told of."""
         self.play(self.hands.tell_overdue, self.model.tell_overdue)
 
     # Operators.
 
-    @rule(weight=2, when=lambda self: len(self.model.paused) == 0, taxpayer_id=_TAXPAYERS, asking=st.integers(0, 2))
+    @rule(weight=3, when=lambda self: len(self.model.paused) == 0, taxpayer_id=_TAXPAYERS, asking=st.integers(0, 2))
     def pause(self, taxpayer_id: str, asking: int) -> None:
         """An operator pauses a taxpayer, and somebody asks for a number meanwhile."""
         self.play(lambda: self.hands.pause(taxpayer_id), lambda: self.model.pause(taxpayer_id))
@@ -189,7 +210,7 @@ class Life(Asking):
             self.everything_agrees()
             self._issue([self._new(code)])
 
-    @rule(weight=7, when=lambda self: self.model.paused, taxpayer_id=_TAXPAYERS, often=st.booleans())
+    @rule(weight=14, when=lambda self: self.model.paused, taxpayer_id=_TAXPAYERS, often=st.booleans())
     def resume(self, taxpayer_id: str, often: bool) -> None:  # noqa: FBT001 -- drawn
         """An operator resumes a taxpayer: one that is paused, where there is one."""
         paused = taxpayer_id if often else choose(sorted(self.model.paused), 0) or taxpayer_id
@@ -208,13 +229,15 @@ class Life(Asking):
 
         self.play(real, model)
 
-    @rule(weight=1, taxpayer_id=_TAXPAYERS, days=st.sampled_from((-1, 0, 0, 1)))
-    def retire(self, taxpayer_id: str, days: int) -> None:
-        """A taxpayer moved to another province."""
+    @rule(weight=3, taxpayer_id=_TAXPAYERS, days=st.sampled_from((-1, 0, 1, 1)), pick=PICK)
+    def retire(self, taxpayer_id: str, days: int, pick: int) -> None:
+        """A taxpayer moved to another province: mostly one that has bound a number, where there is one."""
+        bound = [each.range.stock.taxpayer_id for each in self.model.numbers() if each.state == "bound"]
+        moved = (choose(bound, pick) if pick % 4 else None) or taxpayer_id
         before = self.now.astimezone(CHINA).date() + timedelta(days=days)
-        self.play(lambda: self.hands.retire(taxpayer_id, before), lambda: self.model.retire(taxpayer_id, before))
+        self.play(lambda: self.hands.retire(moved, before), lambda: self.model.retire(moved, before))
 
-    @rule(weight=7, when=lambda self: any(each.claim is None for each in self.model.ranges), pick=PICK)
+    @rule(weight=18, when=lambda self: any(each.claim is None for each in self.model.ranges), pick=PICK)
     def release(self, pick: int) -> None:
         """An operator releases a foreign range, or tries it with another."""
         foreign = [each for each in self.model.ranges if each.status == "foreign"]
@@ -238,7 +261,7 @@ class Life(Asking):
     # Refreshing.
 
     @rule(
-        weight=3,
+        weight=4,
         whom=st.sampled_from(("A", "A", "D", "all", "nobody")),
         pick=PICK,
         gateway=st.sampled_from(("all", "all", "fewer", "more", "more", "used", "longer", "away")),

@@ -96,10 +96,12 @@ class Stocks:
         """Put a request at the end of its queue."""
         self._turns += 1
         request.state, request.turn, request.since = "waiting", self._turns, self.now
+        request.repeated.clear()
 
     def leave_queue(self, request: Request, state: str, because: str | None = None) -> None:
         """Take a request out of its queue, or out of its number."""
         request.state, request.because, request.turn, request.since = state, because, None, None
+        request.repeated.clear()
 
     def assign(self, number: Number, request: Request) -> None:
         """Give a request its number, and tell it."""
@@ -110,7 +112,7 @@ class Stocks:
         self.move(number, "assigned")
         number.holder, number.issue_date, number.assigned_at = request.id, request.issue_date, self.now
         request.number = number
-        request.answered.add(request.message)
+        request.answered |= {request.message, *request.repeated}
         self.leave_queue(request, "assigned")
         self.tell_assigned(request)
 
@@ -208,8 +210,13 @@ class Stocks:
         later = shelf.not_before is not None and shelf.not_before > self.now
         hungry = shelf.level in {"low", "exhausted"} or (opening and shelf.level == "new")
         if may and hungry and not later:
-            quantity = min(policy.quantity, shelf.at_most or policy.quantity)
+            quantity = min(policy.quantity, self.limit(stock) or policy.quantity)
             self.claims.append(Claim(stock, False, quantity, None, self.now, due=(self.now, self.now)))
+
+    def limit(self, stock: Stock) -> int | None:
+        """How many numbers may be claimed at most; what was learnt before the stock's year ends as that begins."""
+        shelf = self.shelf(stock)
+        return shelf.at_most if self.year < stock.year or shelf.limited_in >= stock.year else None
 
     def claimable_years(self) -> tuple[int, ...]:
         """For which years claims are made by themselves now: the next one's from the set day on."""

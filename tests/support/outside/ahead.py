@@ -1,28 +1,22 @@
 """A steady load on several taxpayers that use up claim after claim, and how many of its requests had to wait."""
 
+import subprocess
+import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from pathlib import Path
 from typing import Self
 
-import pika
-from pika.adapters.blocking_connection import BlockingChannel
-from pika.exchange_type import ExchangeType
-from pika.spec import Basic, BasicProperties
-
-from tests.support.outside.envelopes import Event, batch
 from tests.support.outside.identities import Organization, organization
 from tests.support.outside.polling import eventually
+from tests.support.outside.steady import Plan, Sent
 from tests.support.outside.world import World, issuing
 
-#: Requests that one message carries.
-_BATCH = 50
+_ROOT = Path(__file__).resolve().parents[3]
 
-#: Requests that may be sent and not answered: so many seconds of the load. A machine that can't keep pace slows the
-#: load down, instead of finding all of it in its queue.
-_UNANSWERED_SECONDS = 0.25
+#: Seconds beyond its own time that a load may take.
+_SLACK = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +27,13 @@ class Load:
     #: Claims that each taxpayer uses up, and their size.
     claims: int = 20
     claim_quantity: int = 1000
-    #: Requests a second, of all taxpayers together.
+    #: Requests a second, of all taxpayers together, and how many of them one message carries.
     rate: float = 2000
+    batch: int = 50
     latency_ms: float = 300
+    workers: int = 1
+    #: Seconds of the load that may be sent and not answered; 0: sent at its pace whatever the worker does.
+    unanswered_seconds: float = 0.0
 
     @property
     def requests(self) -> int:
@@ -54,52 +52,52 @@ class Course:
     most_listed: int
     looks: int
     claims: int
-    seconds: float
+    sent: Sent
 
     @property
-    def rate(self) -> float:
-        """Requests a second, as they were answered."""
-        return self.requests / self.seconds
+    def sent_per_second(self) -> float:
+        """Requests a second, as they were sent."""
+        return self.requests / self.sent.sending
+
+    @property
+    def answered_per_second(self) -> float:
+        """Requests a second, as they were answered: from the first one sent to the last one answered."""
+        return self.requests / self.sent.seconds
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Say it in two lines."""
         return (
-            f"{self.requests} requests after the first ranges, {self.rate:.0f}/s, {self.claims} claims:"
-            f" {self.waited} waited (`fuma waiting` showed {self.most_listed} at most, looked at {self.looks} times)"
+            f"{self.requests} requests after the first ranges, {self.claims} claims: {self.waited} waited by the"
+            f" audit's report (`fuma waiting --json` showed {self.most_listed} at most, in {self.looks} looks)\n"
+            f"    sent at {self.sent_per_second:.0f}/s in {self.sent.sending:.1f} s, answered at"
+            f" {self.answered_per_second:.0f}/s; {self.sent.most_unanswered} unanswered at most,"
+            f" sent {self.sent.most_late:.2f} s late at most"
         )
 
 
 def run(world: World, load: Load, *, low_threshold: float) -> Course:
-    """Put the load on a new worker and tell how it went; each taxpayer has its first range before it begins."""
+    """Put the load on new workers and tell how it went; each taxpayer has its first range before it begins."""
     organizations = [
         organization(claim_quantity=load.claim_quantity, low_threshold=low_threshold) for _ in range(load.taxpayers)
     ]
     world.register(*organizations)
-    with _Answers(world.broker_url) as answers:
-        worker = world.worker()
-        world.authority.faults(latency_ms=load.latency_ms)
-        world.send(*(issuing(each, "first") for each in organizations))
-        eventually(lambda: answers.count >= load.taxpayers, within=60, what=lambda: f"first ranges\n{worker.log()}")
-        before = ever_waited(world)
-        with _Looks(world) as looks:
-            began = time.monotonic()
-            _send(world, load, _requests(load, organizations), answers)
-            wanted = load.taxpayers + load.requests
-            eventually(
-                lambda: answers.count >= wanted,
-                within=120,
-                what=lambda: f"{wanted} answers, came {answers.count}\n{worker.log()}",
-            )
-            seconds = time.monotonic() - began
-        assert world.waiting() == []
-        course = Course(
-            requests=load.requests,
-            waited=ever_waited(world) - before,
-            most_listed=looks.most,
-            looks=looks.count,
-            claims=len(world.claims()),
-            seconds=seconds,
-        )
+    workers = [world.worker() for _ in range(load.workers)]
+    world.authority.faults(latency_ms=load.latency_ms)
+    _give_first_ranges(world, organizations)
+    before = ever_waited(world)
+    with _Looks(world) as looks:
+        sent = _send(world, load, organizations)
+    assert world.waiting() == []
+    assert sent.answered >= sent.requests == load.requests
+    course = Course(
+        requests=load.requests,
+        waited=ever_waited(world) - before,
+        most_listed=looks.most,
+        looks=looks.count,
+        claims=len(world.claims()),
+        sent=sent,
+    )
+    for worker in workers:
         worker.drain()
     return course
 
@@ -110,54 +108,36 @@ def ever_waited(world: World) -> int:
     return int(report["requests-that-ever-waited"]["checked"])
 
 
-def _requests(load: Load, organizations: Sequence[Organization]) -> Iterator[Event]:
-    """Give the requests, each taxpayer's evenly among the others'."""
-    for number in range(load.requests):
-        yield issuing(organizations[number % load.taxpayers], f"INV-{number:07d}")
+def _give_first_ranges(world: World, organizations: Sequence[Organization]) -> None:
+    world.send(*(issuing(each, "first") for each in organizations))
+    eventually(
+        lambda: len(world.numbers()) >= len(organizations),
+        within=60,
+        what=lambda: f"first ranges\n{world.logs()}",
+        step=0.5,
+    )
 
 
-def _send(world: World, load: Load, requests: Iterator[Event], answers: "_Answers") -> None:
-    """Send at the load's pace, never more ahead of the answers than may be unanswered."""
-    most_ahead = max(_BATCH, int(load.rate * _UNANSWERED_SECONDS))
-    began, sent = time.monotonic(), 0
-    answered_before = answers.count
-    while events := list(islice(requests, _BATCH)):
-        due = began + sent / load.rate
-        time.sleep(max(0.0, due - time.monotonic()))
-        eventually(
-            lambda: sent - (answers.count - answered_before) < most_ahead,  # noqa: B023 -- asked at once
-            within=120,
-            what="answers to what was sent",
-            step=0.005,
-        )
-        world.publisher.send(batch(events))
-        sent += len(events)
-
-
-class _Answers:
-    """Counts the numbers that were assigned, as their events come."""
-
-    def __init__(self, url: str) -> None:
-        self._connection = pika.BlockingConnection(pika.URLParameters(url))
-        self._channel = self._connection.channel()
-        self._thread = threading.Thread(target=self._channel.start_consuming, name="outside-answers", daemon=True)
-        self.count = 0
-
-    def __enter__(self) -> Self:
-        self._channel.exchange_declare("fuma", ExchangeType.topic, durable=True)
-        queue = self._channel.queue_declare("", exclusive=True).method.queue
-        self._channel.queue_bind(queue, "fuma", "number-assigned.#")
-        self._channel.basic_consume(queue, self._take, auto_ack=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.add_callback_threadsafe(self._channel.stop_consuming)
-        self._thread.join(10)
-        self._connection.close()
-
-    def _take(self, _channel: BlockingChannel, _how: Basic.Deliver, _properties: BasicProperties, body: bytes) -> None:
-        self.count += body.count(b'"specversion"')
+def _send(world: World, load: Load, organizations: Sequence[Organization]) -> Sent:
+    plan = Plan(
+        world.broker_url,
+        [each.code for each in organizations],
+        load.requests,
+        load.rate,
+        load.batch,
+        int(load.rate * load.unanswered_seconds),
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.outside.steady", plan.as_json()],
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=load.requests / load.rate + _SLACK,
+        check=False,
+    )
+    assert done.returncode == 0, f"the load broke off: {done.stdout}\n{done.stderr}\n{world.logs()}"
+    return Sent.read(done.stdout)
 
 
 class _Looks:

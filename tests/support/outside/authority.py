@@ -56,7 +56,15 @@ class Authority:
 
     def restart(self) -> None:
         """Kill it and start it again on the same port."""
+        self.kill()
+        self.start_again()
+
+    def kill(self) -> None:
+        """Kill it; nobody listens on its port any more."""
         self._process.kill()
+
+    def start_again(self) -> None:
+        """Start it on the same port after `kill`."""
         self._process = self._start()
 
     def grants(self, taxpayer_id: str | None = None) -> list[dict[str, Any]]:
@@ -78,6 +86,10 @@ class Authority:
         assert answer.status_code == httpx.codes.OK, answer.text
         told: dict[str, float] = answer.json()
         return told
+
+    def put_right(self) -> None:
+        """Let no fault be in force."""
+        self.faults()
 
     def clock(self, now: str) -> None:
         """Set its clock."""

@@ -42,6 +42,8 @@ EVENT_FIELDS: Mapping[str, frozenset[str]] = {
     "number-held": _OUTCOME,
     "outcome-refused": _OUTCOME | {"reason", "detail"},
     "outcome-overdue": _OUTCOME,
+    "input-degraded": _names("topic worker unreadable of commonest_reason at"),
+    "input-recovered": _names("topic worker unreadable of commonest_reason at"),
 }
 
 #: Fields that an event may do without: nothing is known to put there, or it stands for manual claims only.
@@ -70,7 +72,9 @@ REASONS = _names(
     "unknown-organization issue-date-out-of-year number-not-available number-of-another-taxpayer "
     "channel-mode-mismatch year-mismatch conflicting-request no-stock cancelled released "
     "quantity-out-of-bounds leqi-refused leqi-throttled leqi-unreachable grant-invalid outcome-conflict "
-    "unknown-request"
+    "unknown-request "
+    # Added to the contract's.
+    "restored not-stored"
 )
 
 #: The exchanges and queues, with their arguments.

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -21,30 +22,43 @@ from tests.support.outside.processes import Fuma, Worker
 from tests.support.outside.publisher import Publisher
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """With which users and roles Fuma works."""
+
+    #: A worker's; commands have roles of their own.
+    broker_url: str
+    database_url: str
+    #: Who may change the schema.
+    migrating_url: str
+
+
 class World:
     """Everything of one test's own; closing it ends every process and connection that it started."""
 
-    def __init__(self, *, broker_url: str, database_url: str, folder: Path, **settings: str) -> None:
-        """Migrate the database and start the authority."""
+    def __init__(
+        self, *, broker_url: str, database_url: str, folder: Path, access: Access | None = None, **settings: str
+    ) -> None:
+        """Start the authority.
+
+        Fuma works with what `access` names; the test itself, and the commands that it gives at the broker, with the
+        administrator's URLs.
+        """
         self.broker_url, self.database_url, self.folder = broker_url, database_url, folder
+        self.access = access or Access(broker_url, database_url, database_url)
         self._stack = ExitStack()
         self._workers: list[Worker] = []
         self._told = 0
-        self.fuma = Fuma(folder, FUMA_BROKER_URL=broker_url, FUMA_DATABASE_URL=database_url, **settings)
+        told = {"FUMA_BROKER_URL": broker_url, "FUMA_DATABASE_URL": self.access.database_url, **settings}
+        self.fuma = Fuma(folder, **told)
         self.authority = Authority(self.fuma)
         self._stack.callback(self.authority.close)
-        self.fuma = Fuma(
-            folder,
-            FUMA_BROKER_URL=broker_url,
-            FUMA_DATABASE_URL=database_url,
-            FUMA_LEQI_URL=self.authority.url,
-            **settings,
-        )
+        self.fuma = Fuma(folder, FUMA_LEQI_URL=self.authority.url, **told)
 
     def __enter__(self) -> Self:
         """Bring the database to the newest schema."""
         try:
-            self.fuma.ok("migrate")
+            self.fuma.ok("migrate", FUMA_DATABASE_URL=self.access.migrating_url)
         except BaseException:
             self._stack.close()
             raise
@@ -80,7 +94,8 @@ class World:
 
     def worker(self, *args: str, wait: bool = True, **settings: str | None) -> Worker:
         """Start a worker and wait until it is ready; it is killed with the world."""
-        worker = self._stack.enter_context(self.fuma.worker(*args, **settings))
+        as_worker: dict[str, str | None] = {"FUMA_BROKER_URL": self.access.broker_url, **settings}
+        worker = self._stack.enter_context(self.fuma.worker(*args, **as_worker))
         self._workers.append(worker)
         return worker.ready() if wait else worker
 
@@ -142,9 +157,9 @@ class World:
         eventually(probe, within=40, what=lambda: f"{what}; last seen: {seen[:5]}\n{self.logs()}", step=0.3)
         return seen
 
-    def audit(self) -> str:
+    def audit(self, **environment: str) -> str:
         """Insist that every invariant holds; gives what was printed."""
-        return self.fuma.ok("audit")
+        return self.fuma.ok("audit", **environment)
 
     def queue_length(self, queue: str) -> int:
         """Tell how many messages of a queue are ready, not counting what consumers hold."""
