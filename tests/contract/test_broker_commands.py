@@ -155,7 +155,7 @@ def test_no_dead_letters_is_an_empty_list(broker_url: str, connect: OpenBroker) 
 
     assert read_letters(broker_url) == []
     assert find_letter(broker_url, "1") is None
-    assert redrive(broker_url, Selection()).sent == []
+    assert redrive(broker_url, Selection()).sent == 0
 
 
 def test_one_letter_is_shown_with_its_body_by_id_or_position(broker_url: str) -> None:
@@ -182,8 +182,7 @@ def test_a_redriven_letter_is_back_in_its_queue_as_it_was(broker_url: str, conne
 
     result = redrive(broker_url, Selection(reason="too-large"))
 
-    assert [each.message_id for each in result.sent] == ["id-b"]
-    assert result.kept == []
+    assert (result.sent, result.kept) == (1, 0)
     assert [each.message_id for each in read_letters(broker_url)] == ["id-a", "id-c"]
     delivery = take_one(broker_url, connect, Topic.INVOICE_ISSUING)
     assert delivery.body == b"b"
@@ -199,7 +198,7 @@ def test_a_dry_run_says_the_same_and_moves_nothing(broker_url: str) -> None:
 
     would = redrive(broker_url, Selection(), dry_run=True)
 
-    assert [each.detail for each in would.sent] == ["about a", "about b", "about c"]
+    assert (would.sent, would.kept) == (3, 0)
     assert [each.detail for each in read_letters(broker_url)] == ["about a", "about b", "about c"]
 
 
@@ -209,8 +208,8 @@ def test_a_letter_of_no_known_queue_is_kept_and_the_others_go(broker_url: str) -
 
     result = redrive(broker_url, Selection())
 
-    assert [each.detail for each in result.sent] == ["about found"]
-    assert [(each.detail, why) for each, why in result.kept] == [
+    assert (result.sent, result.kept) == (1, 1)
+    assert [(each.detail, why) for each, why in result.named] == [
         ("about lost", "nothing tells which queue it came from"),
     ]
     assert [each.detail for each in read_letters(broker_url)] == ["about lost"]

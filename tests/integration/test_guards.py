@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from db.engine import constraint, open_engine
 from db.guards import TRANSITIONS
-from db.tables import number_history, numbers
+from db.tables import metadata, number_history, numbers
 from tests.support.core.rows import DAY, NOW, put_first_rows, second, table
 from tests.support.postgres import PrivatePostgres
 
@@ -175,6 +175,139 @@ def test_history_is_not_removed(connection: Connection) -> None:
     assert constraint(refusal.value) == "history_is_append_only"
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["DELETE FROM answered_messages", "UPDATE answered_messages SET answered = false"],
+)
+def test_a_message_that_was_answered_is_kept(connection: Connection, change: str) -> None:
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(text(change))
+
+    assert constraint(refusal.value) == "answered_message_is_kept"
+
+
+def test_a_copy_of_what_waits_may_be_answered_or_forgotten(connection: Connection) -> None:
+    messages = table("answered_messages")
+    for message in ("waits", "waited in vain"):
+        connection.execute(insert(messages).values(second("answered_messages", message=message, answered=False)))
+
+    connection.execute(text("DELETE FROM answered_messages WHERE message = 'waited in vain' AND NOT answered"))
+    connection.execute(text("UPDATE answered_messages SET answered = true WHERE NOT answered"))
+
+    kept = connection.execute(select(messages.c.message).where(messages.c.answered))
+    assert "waits" in kept.scalars()
+    assert connection.execute(select(messages.c.message).where(~messages.c.answered)).first() is None
+
+
+@pytest.mark.parametrize("column", ["range_first", "range_last", "range_id"])
+def test_a_number_stored_among_others_lies_in_a_range_that_is_there(connection: Connection, column: str) -> None:
+    wrong = {"range_first": 0, "range_last": 11, "range_id": UUID(int=9)}[column]
+    rows = [second("numbers"), second("numbers", sequence=3, **{column: wrong})]
+
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(insert(numbers), rows)
+
+    assert constraint(refusal.value) == "fk_numbers_range"
+
+
+def test_a_number_is_not_given_to_a_request_that_is_not_there(connection: Connection) -> None:
+    put_number(connection, "available")
+    with pytest.raises(IntegrityError) as refusal:
+        step_to(connection, "assigned", **{**_HELD_BY_ONE, "issue_request_id": "I9"})
+
+    assert constraint(refusal.value) == "fk_numbers_issue_request"
+
+
+def test_a_request_is_not_passed_to_an_organization_that_is_not_there(connection: Connection) -> None:
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(update(table("issue_requests")).values(organization="B"))
+
+    assert constraint(refusal.value) == "fk_issue_requests_organization"
+
+
+@pytest.mark.parametrize(
+    "change", [{"taxpayer_id": "91110000101623741K"}, {"code": "B"}, {"environment": "production"}]
+)
+def test_an_organization_that_has_requests_keeps_its_key(connection: Connection, change: dict[str, str]) -> None:
+    connection.execute(text("ALTER TABLE organizations DROP CONSTRAINT fk_organizations_channel"))
+    connection.execute(text("ALTER TABLE claims DROP CONSTRAINT fk_claims_organization"))
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(update(table("organizations")).values(change))
+
+    assert constraint(refusal.value) == "fk_issue_requests_organization"
+
+
+def test_an_organization_that_has_requests_is_not_removed(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE claims DROP CONSTRAINT fk_claims_organization"))
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(table("organizations").delete())
+
+    assert constraint(refusal.value) == "fk_issue_requests_organization"
+
+
+def test_an_organization_that_has_requests_may_change_its_name(connection: Connection) -> None:
+    renamed = connection.execute(text("UPDATE organizations SET name = 'another', taxpayer_id = taxpayer_id"))
+
+    assert renamed.rowcount == 1
+
+
+def test_an_organization_does_not_move_while_its_first_request_is_being_stored(engine: Engine) -> None:
+    with engine.connect() as storing, storing.begin() as transaction:
+        put_first_rows(storing)
+        transaction.commit()
+    try:
+        with engine.connect() as storing, engine.connect() as moving:
+            storing.execute(insert(table("issue_requests")).values(second("issue_requests")))
+            moving.execute(text("SET LOCAL lock_timeout = '200ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                moving.execute(text("UPDATE organizations SET code = 'B'"))
+            storing.rollback()
+            moving.rollback()
+    finally:
+        with engine.begin() as emptying:
+            emptying.execute(text("SET LOCAL session_replication_role = replica"))
+            for each in metadata.tables.values():
+                emptying.execute(each.delete())
+
+
+@pytest.mark.parametrize(
+    ("change", "guard"),
+    [
+        ("UPDATE ranges SET last_sequence = last_sequence - 1", "range_keeps_its_extent"),
+        ("UPDATE ranges SET range_id = gen_random_uuid()", "range_keeps_its_extent"),
+        ("DELETE FROM ranges", "range_keeps_its_extent"),
+        ("UPDATE issue_requests SET issue_request_id = issue_request_id || '!'", "request_keeps_its_key"),
+        ("DELETE FROM issue_requests", "request_keeps_its_key"),
+    ],
+)
+def test_what_is_pointed_at_stays(connection: Connection, change: str, guard: str) -> None:
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(text(change))
+
+    assert constraint(refusal.value) == guard
+
+
+@pytest.mark.parametrize(
+    ("change", "guard"),
+    [
+        ("TRUNCATE organizations, claims, ranges", "organizations_are_not_emptied"),
+        ("TRUNCATE ranges", "ranges_are_not_emptied"),
+        ("TRUNCATE issue_requests, answered_messages", "requests_are_not_emptied"),
+    ],
+)
+def test_what_is_pointed_at_is_not_emptied(connection: Connection, change: str, guard: str) -> None:
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(text(change))
+
+    assert constraint(refusal.value) == guard
+
+
+def test_everything_may_be_emptied_together(connection: Connection) -> None:
+    connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
+
+    assert connection.execute(select(numbers)).first() is None
+
+
 def test_every_trigger_is_tested_here(connection: Connection) -> None:
     triggers = connection.execute(text("SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal")).scalars()
 
@@ -183,4 +316,16 @@ def test_every_trigger_is_tested_here(connection: Connection) -> None:
         "number_begins_available_or_assigned",
         "number_is_never_removed",
         "history_is_append_only",
+        "request_has_its_organization",
+        "changed_request_has_its_organization",
+        "organization_keeps_its_requests",
+        "moved_organization_keeps_its_requests",
+        "number_has_its_range_and_request",
+        "changed_number_has_its_range_and_request",
+        "range_keeps_its_extent",
+        "request_keeps_its_key",
+        "organizations_are_not_emptied",
+        "ranges_are_not_emptied",
+        "requests_are_not_emptied",
+        "answered_message_is_kept",
     }

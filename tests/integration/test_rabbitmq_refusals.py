@@ -224,7 +224,7 @@ def test_a_server_that_never_answers_is_no_refusal_and_can_be_left() -> None:
             broker.close(1.0)
 
     assert broker.refusal is None
-    assert broker_threads() <= threads
+    wait_until(lambda: broker_threads() <= threads, "the end of the broker's threads")
 
 
 def test_a_server_that_hangs_up_in_the_midst_of_the_login_is_no_refusal(

@@ -162,6 +162,74 @@ def test_a_database_restored_in_mid_run_is_refused_then_taken_into_use_and_no_nu
     assert run(["audit"]) == 0
 
 
+@pytest.mark.usefixtures("environment")
+def test_what_is_told_after_a_restore_bears_no_id_of_what_it_forgot(
+    core: Core, postgres: PrivatePostgres, tmp_path: Path
+) -> None:
+    [number, *_] = [each.data["invoice_number"] for each in of(Topic.NUMBER_ASSIGNED, begin(core))]
+    core.engine.dispose()
+    restore = by_dump_beside(postgres, core.url, tmp_path / "backup")
+    [forgotten] = of(Topic.NUMBER_USED, core.report(outcome(number, "uploaded", "FIRST-1", outcome_id="O1")))
+    restore()
+    assert run(["recovered", "--reason", "the disk was lost"]) == 0
+
+    [told] = of(Topic.NUMBER_USED, core.report(outcome(number, "uploaded", "FIRST-1", outcome_id="O2")))
+
+    assert told.id != forgotten.id
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_number_that_went_to_another_after_the_backup_is_told_to_nobody_anew(
+    core: Core, postgres: PrivatePostgres, tmp_path: Path
+) -> None:
+    begin(core)
+    [number, *_] = [row[0] for row in core.rows("SELECT sequence FROM numbers ORDER BY sequence")]
+    core.engine.dispose()
+    restore = by_dump_beside(postgres, core.url, tmp_path / "backup")
+    first = invoice("FIRST-1", message_id="anew")
+    [before] = core.issue(invoice("FIRST-1"))
+    core.report(outcome(before.data["invoice_number"], "failed", "FIRST-1", outcome_id="O1"))
+    [other] = of(Topic.NUMBER_ASSIGNED, core.issue(invoice("OTHER")))
+    assert other.data["invoice_number"] == before.data["invoice_number"]
+    assert int(before.data["invoice_number"][6:]) == number
+    restore()
+    assert run(["recovered", "--reason", "the disk was lost"]) == 0
+
+    [refused] = of(Topic.NUMBER_REFUSED, core.issue(first))
+    assert refused.data["reason"] == "restored"
+    # What was reported since the backup, reported again: the request gets another number, and so does the other.
+    [voided] = core.report(outcome(before.data["invoice_number"], "failed", "FIRST-1", outcome_id="O1"))
+    assert voided.topic is Topic.NUMBER_VOIDED
+    core.clock.advance(minutes=1)
+    after = [*core.issue(first, invoice("OTHER")), *core.claim_and_call()]
+    given = {each.data["issue_request_id"]: each.data["invoice_number"] for each in of(Topic.NUMBER_ASSIGNED, after)}
+    assert given.keys() == {"FIRST-1", "OTHER"}
+    assert before.data["invoice_number"] not in given.values()
+
+    # Of the others it is known that none was released.
+    [kept] = of(Topic.NUMBER_REFUSED, core.issue(invoice("FIRST-2", message_id="anew")))
+    assert kept.data["reason"] == "restored"
+    assert run(["ranges", "confirm", "--all", "--reason", "no other number was released"]) == 0
+    [told] = core.issue(invoice("FIRST-2", message_id="anew"))
+    assert told.topic is Topic.NUMBER_ASSIGNED
+    assert run(["audit"]) == 0
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_word_is_given_for_something_that_is_in_doubt(core: Core, capsys: pytest.CaptureFixture[str]) -> None:
+    core.fill(3)
+    reason = ("--reason", "x")
+    for words, said in (
+        ([], "say which ranges"),
+        (["--all", "--taxpayer", "91350100M000100Y43"], "say which ranges"),
+        (["--all"], "no number of it is in doubt"),
+        (["not-an-id"], "not-an-id"),
+        (["--all", "--reason", " "], "--reason"),
+    ):
+        assert run(["ranges", "confirm", *reason, *words]) != 0
+        assert said in capsys.readouterr().err
+
+
 def forgotten(core: Core, told: list[Told]) -> set[str]:
     """Numbers that were given out and that the database doesn't know."""
     known = {f"{prefix:06}{sequence:014}" for prefix, sequence in core.rows("SELECT prefix, sequence FROM numbers")}

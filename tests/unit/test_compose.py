@@ -4,6 +4,7 @@ That the file is a Compose file at all is checked by its schema, in `make check`
 """
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +13,10 @@ import pytest
 import yaml
 
 from schemas.organizations import read_organizations
+from worker.broker.definitions import USERS
+from worker.cli.definitions import password_variable
 from worker.cli.entry import run
+from worker.cli.roles import PASSWORD_VARIABLES
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +24,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 #: Services that end by themselves; the others have no end.
-ONE_SHOT = {"migrate", "organizations"}
+ONE_SHOT = {"broker-definitions", "migrate", "organizations", "roles"}
 #: Long-lived, without a port that could be asked.
 WITHOUT_PORT = {"scheduler", "watch"}
 
@@ -47,6 +51,8 @@ def test_every_part_that_fuma_needs_is_there() -> None:
     assert set(SERVICES) == {
         "rabbitmq",
         "postgres",
+        "broker-definitions",
+        "roles",
         "leqi-simulator",
         "migrate",
         "organizations",
@@ -70,15 +76,16 @@ def test_a_command_and_its_options_exist(name: str, capsys: pytest.CaptureFixtur
 
 def test_every_command_that_its_head_names_can_be_called(capsys: pytest.CaptureFixture[str]) -> None:
     head = (ROOT / "docker-compose.yml").read_text(encoding="utf-8").partition("\nname:")[0]
-    called = re.findall(r"exec worker fuma (.+)$", head, re.MULTILINE)
+    called = re.findall(r"exec (?:worker|watch) fuma (.+)$", head, re.MULTILINE)
     assert len(called) > 1
     for words in called:
-        assert run([*words.split(), "--help"]) == 0, capsys.readouterr().err
+        assert run([*shlex.split(words), "--help"]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_settings_are_those_that_fuma_has(name: str) -> None:
     known = {f"FUMA_{field.upper()}" for field in Settings.model_fields}
+    known |= {*PASSWORD_VARIABLES, *(password_variable(user.name) for user in USERS)}
     given = {variable for variable in SERVICES[name].get("environment", {}) if variable.startswith("FUMA_")}
     assert given <= known
 
@@ -169,7 +176,7 @@ def test_the_example_of_organisations_can_be_imported() -> None:
 
 
 def test_prometheus_asks_the_workers_where_they_answer() -> None:
-    file = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text(encoding="utf-8"))
+    file = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
     (job,) = file["scrape_configs"]
     (found,) = job["dns_sd_configs"]
     assert found["names"] == ["worker"]
@@ -182,3 +189,47 @@ def test_grafana_asks_prometheus_where_it_answers() -> None:
     address = urlsplit(source["url"])
     assert address.hostname == "prometheus"
     assert f"127.0.0.1:{address.port}:{address.port}" in SERVICES["prometheus"]["ports"]
+
+
+def test_each_service_has_the_users_that_may_do_its_work() -> None:
+    users = {
+        name: {
+            word: urlsplit(_ASKED.sub("secret", service["environment"][variable])).username
+            for word, variable in (("broker", "FUMA_BROKER_URL"), ("database", "FUMA_DATABASE_URL"))
+            if variable in service["environment"]
+        }
+        for name, service in SERVICES.items()
+        if name in fuma_services() and "environment" in service
+    }
+    assert users == {
+        "broker-definitions": {},
+        # The image's own administrator, who makes the others.
+        "roles": {"database": SERVICES["postgres"]["environment"]["POSTGRES_USER"]},
+        "migrate": {"database": "fuma_owner"},
+        "organizations": {"broker": "fuma-worker", "database": "fuma_worker"},
+        "worker": {"broker": "fuma-worker", "database": "fuma_worker"},
+        "scheduler": {"broker": "fuma-upstream"},
+        "watch": {"broker": "fuma-operator", "database": "fuma_reader"},
+    }
+
+
+def test_every_user_of_the_broker_gets_its_password() -> None:
+    given = set(SERVICES["broker-definitions"]["environment"])
+    assert given == {password_variable(user.name) for user in USERS}
+    assert set(PASSWORD_VARIABLES) < set(SERVICES["roles"]["environment"])
+    # The file that is written is the one that is imported.
+    written = Path(SERVICES["broker-definitions"]["command"][-1])
+    conf = (ROOT / "deploy/rabbitmq/fuma.conf").read_text(encoding="utf-8")
+    assert f"load_definitions = /etc/rabbitmq/definitions/{written.name}\n" in conf
+    assert "rabbitmq-definitions:/etc/rabbitmq/definitions:ro" in SERVICES["rabbitmq"]["volumes"]
+    assert SERVICES["broker-definitions"]["volumes"] == [f"rabbitmq-definitions:{written.parent}"]
+
+
+def test_prometheus_and_grafana_find_what_is_mounted() -> None:
+    def mounted(service: str) -> dict[str, str]:
+        return {parts[1]: parts[0] for parts in _split(SERVICES[service]["volumes"])}
+
+    file = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    assert set(file["rule_files"]) <= set(mounted("prometheus"))
+    (provider,) = yaml.safe_load((ROOT / "deploy/grafana/dashboards.yml").read_text(encoding="utf-8"))["providers"]
+    assert f"{provider['options']['path']}/fuma.json" in mounted("grafana")

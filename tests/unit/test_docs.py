@@ -9,17 +9,21 @@ from urllib.parse import urlsplit
 import pytest
 
 from db.guards import TRANSITIONS
+from db.roles import Roles
 from schemas.organizations import OrganizationEntry
 from schemas.reasons import DEAD_LETTER_REASONS, Reason
 from schemas.topics import REQUESTS, Topic
+from worker.broker.definitions import USERS
+from worker.cli.definitions import password_variable
 from worker.cli.entry import run
+from worker.cli.roles import PASSWORD_VARIABLES
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.zh-CN.md")
 PAGES = (*READMES, "CHANGELOG.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
 
-_ROOMS = ("worker", "db", "schemas", "tests", "deploy", "examples", "docs")
+_ROOMS = ("worker", "db", "schemas", "tests", "deploy", "examples", "docs", "bench")
 _COMMAND_ROW = re.compile(r"^│ ([a-z][a-z-]+) {2,}", re.MULTILINE)
 
 
@@ -120,6 +124,8 @@ def test_every_file_that_is_named_exists(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_setting_that_is_named_exists(page: str) -> None:
     known = {f"FUMA_{field.upper()}" for field in Settings.model_fields}
+    passwords = {*PASSWORD_VARIABLES, *(password_variable(user.name) for user in USERS)}
+    known |= passwords | {f"{variable}_FILE" for variable in passwords}
     assert set(re.findall(r"FUMA_[A-Z_]+", text_of(page))) <= known
 
 
@@ -152,6 +158,7 @@ def test_every_event_of_the_log_that_is_explained_is_written_somewhere() -> None
 def test_every_metric_that_is_explained_exists() -> None:
     explained = set(re.findall(r"`(fuma_[a-z_]+)\{?", text_of("docs/operating.md")))
     declared = set(re.findall(r'"(fuma_[a-z_]+)"', text_of("worker/metrics.py")))
+    explained -= set(Roles("fuma").all)
     assert {name.removesuffix("_total") for name in explained} == declared
 
 

@@ -119,6 +119,8 @@ def test_the_clock_is_an_instant_with_its_offset(monkeypatch: pytest.MonkeyPatch
         ("clock", "2027-01-01T00:00:00"),
         ("clock", "1798732800"),
         ("clock", "tomorrow"),
+        ("crash_at", "somewhere"),
+        ("crash_at", "before-commit:0"),
         ("waiting_limit_hours", "0"),
         ("waiting_limit_hours", "nan"),
         ("overdue_hours", "0"),
@@ -152,7 +154,12 @@ def test_read_ahead_must_leave_room_for_a_second_batch(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("clock", "2027-01-01T00:00:00Z"), ("leqi_sandbox_case", "1"), ("leqi_joint_test", "true")],
+    [
+        ("clock", "2027-01-01T00:00:00Z"),
+        ("crash_at", "before-commit"),
+        ("leqi_sandbox_case", "1"),
+        ("leqi_joint_test", "true"),
+    ],
 )
 def test_what_is_for_tests_is_refused_in_production(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"FUMA_{name.upper()}" in refusal(monkeypatch, environment="production", **{name: value})

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.least_privilege import with_roles, with_users
 from tests.support.outside.shop import Shop
-from tests.support.outside.world import World
+from tests.support.outside.world import Access, World
 from tests.support.postgres import PrivatePostgres
 from tests.support.rabbitmq import PrivateRabbitMQ
 
@@ -51,8 +52,11 @@ def troubled(_troubled: Shop) -> Iterator[Shop]:
 
 @contextmanager
 def _installed(node: PrivateRabbitMQ, postgres: PrivatePostgres, folder: Path) -> Iterator[World]:
+    """Install Fuma as it is to run: the worker as the broker's and the database's users for workers alone."""
     broker_url, database_url = node.new_vhost(), postgres.new_database()
-    with World(broker_url=broker_url, database_url=database_url, folder=folder) as world:
+    database = with_roles(postgres, database_url)
+    access = Access(with_users(node, broker_url)["fuma-worker"], database.worker, database.owner)
+    with World(broker_url=broker_url, database_url=database_url, folder=folder, access=access) as world:
         yield world
     node.delete_vhost(urlsplit(broker_url).path[1:])
     postgres.drop_database(database_url)

@@ -43,6 +43,14 @@ def test_a_restore_under_load_stops_the_worker_and_after_recovered_no_number_com
     assert "quarantined" in world.fuma.ok("recovered", "--reason", "a test of the backup")
     world.worker()
     world.issue(org, *(f"after-{n}" for n in range(150)))
+    [told] = world.events.records("number-assigned", issue_request_id="before-0")
+    world.send(issuing(org, "before-0"))
+    refused = world.events.one("number-refused", issue_request_id="before-0")
+    assert refused.data["reason"] == "restored", "another may have got its number since the backup"
+    world.fuma.ok("ranges", "confirm", "--all", "--reason", "nobody reported a failed upload")
+    world.send(issuing(org, "before-0"))
+    answers = world.events.wait("number-assigned", count=2, issue_request_id="before-0")
+    assert [each.event for each in answers] == [told.event] * 2
 
     world.waiting_until(world.waiting, lambda rows: not rows, "nobody waits")
     records = world.events.records("number-assigned")

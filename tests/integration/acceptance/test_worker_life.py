@@ -105,7 +105,7 @@ def test_a_broker_that_comes_and_goes(world: World, orgs: list[Organization]) ->
 
 
 def test_a_database_that_comes_and_goes(world: World, orgs: list[Organization]) -> None:
-    with gate_before(world.database_url) as (gate, url):
+    with gate_before(world.access.database_url) as (gate, url):
         away_and_back(world, orgs, gate, {"FUMA_DATABASE_URL": url}, gate.shut)
     assert world.queue_length("fuma.dead-letters") == 0, "an outage is nobody's bad message"
 

@@ -10,11 +10,6 @@ from tests.support.commands import Fuma, objects
 from tests.support.ledger import NOW, OTHER_TAXPAYER, TAXPAYER, Ledger
 
 
-@pytest.fixture(autouse=True)
-def _now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FUMA_CLOCK", NOW.isoformat())
-
-
 @pytest.fixture
 def stocks(ledger: Ledger) -> Ledger:
     """100 numbers of a taxpayer that takes 20 a day, and 100 of one that takes none."""

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import timedelta
 from threading import Thread
 
 import pytest
@@ -193,8 +194,15 @@ def test_dead_letters_are_listed_shown_and_sent_back(
     assert len(objects(fuma("dead-letters", "list", "--json", "--reason", "malformed"))) == 1
     assert len(objects(fuma("dead-letters", "list", "--json", "--created-to", "2026-06-14"))) == 0
     assert "\x1b" not in fuma("dead-letters", "list")
-    assert objects(fuma("dead-letters", "show", "1", "--json"))[0]["body_base64"] == "/3s="
-    assert "[1]" in fuma("dead-letters", "show", "2")
+    assert objects(fuma("dead-letters", "show", "1", "--json", "--payload"))[0]["body_base64"] == "/3s="
+    assert "[1]" in fuma("dead-letters", "show", "2", "--payload")
+    assert "[1]" not in fuma("dead-letters", "show", "2")
+    assert "body" not in objects(fuma("dead-letters", "show", "2", "--json"))[0]
+    before = (NOW - timedelta(seconds=1)).isoformat(timespec="seconds")
+    after = (NOW + timedelta(seconds=1)).isoformat(timespec="seconds")
+    assert len(objects(fuma("dead-letters", "list", "--json", "--created-from", before, "--created-to", after))) == 2
+    assert objects(fuma("dead-letters", "list", "--json", "--created-from", after)) == []
+    assert "before" in fuma("dead-letters", "list", "--created-from", after, "--created-to", before, status=1)
     assert "'9'" in fuma("dead-letters", "show", "9", status=1)
     assert "'9'" in fuma("dead-letters", "redrive", "9", status=1)
     assert fuma("dead-letters", "redrive", "--dry-run") == "2 would be sent back, 0 kept\n"

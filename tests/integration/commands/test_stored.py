@@ -205,7 +205,9 @@ def test_a_foreign_range_is_released_once(stored: Ledger, fuma: Fuma) -> None:
 
 @pytest.mark.usefixtures("database")
 def test_the_audit_says_where_nothing_was_there_to_check(fuma: Fuma) -> None:
-    assert {row["result"] for row in objects(fuma("audit", "--json"))} == {"no rows"}
+    results = {row["invariant"]: row["result"] for row in objects(fuma("audit", "--json"))}
+    assert results.pop("guards-stand") == "holds"
+    assert set(results.values()) == {"no rows"}
     assert "no rows" in fuma("audit")
 
 
@@ -228,8 +230,11 @@ def test_the_audit_fails_and_names_offenders(stored: Ledger, capsys: pytest.Capt
 
 @pytest.mark.usefixtures("stored")
 def test_the_audits_clock_is_the_settings(monkeypatch: pytest.MonkeyPatch, fuma: Fuma) -> None:
-    monkeypatch.setenv("FUMA_CLOCK", (NOW + timedelta(days=400)).isoformat())
+    monkeypatch.setenv("FUMA_CLOCK", (NOW + timedelta(days=1)).isoformat())
     fuma("audit")
+    monkeypatch.setenv("FUMA_CLOCK", (NOW + timedelta(days=400)).isoformat())
+    late = {row["invariant"] for row in objects(fuma("audit", "--json", status=1)) if row["broken"]}
+    assert "overdue-outcome-was-told-of" in late
 
 
 @pytest.fixture
@@ -276,6 +281,13 @@ def test_the_history_of_a_number_is_a_table_for_people(fuma: Fuma) -> None:
 @pytest.mark.usefixtures("lived")
 def test_a_number_that_nobody_touched_has_no_history(fuma: Fuma) -> None:
     assert objects(fuma("numbers", "--json", "--history", "26447000000000000150")) == []
+
+    told = fuma("numbers", "--history", "26447000000000000150")
+
+    assert "no changes" in told
+    assert "26447000000000000150 lies in the automatic range" in told
+    nobodys = "26447000000000099999"
+    assert f"{nobodys} lies in no range" in fuma("numbers", "--history", nobodys)
 
 
 @pytest.mark.usefixtures("lived")

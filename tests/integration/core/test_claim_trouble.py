@@ -8,6 +8,7 @@ from schemas.topics import Topic
 from tests.support.core.asked import claim, invoice
 from tests.support.core.authority import REFUSED, THROTTLED, UNKNOWN, granted
 from tests.support.core.world import Core, of
+from worker.claim_calls import TURN
 from worker.leqi.port import Answer, Unknown
 
 _FIFTH = 0.2
@@ -231,3 +232,74 @@ def test_whatever_is_answered_the_claim_is_settled_or_goes_on(core: Core, answer
     assert core.value(
         "SELECT bool_and((next_attempt_at IS NULL) <> (settled_at IS NULL) AND calling_until IS NULL) FROM claims",
     )
+
+
+def test_a_grant_that_the_database_always_refuses_makes_the_claim_unresolved_and_comes_in_when_it_no_longer_does(
+    core: Core,
+) -> None:
+    core.issue(invoice("R1"))
+    core.look_for_claimless_stocks()
+    core.change("ALTER TABLE ranges ADD CONSTRAINT nothing_goes CHECK (false)")
+    told, waits = [], []
+    for _ in range(6):
+        told.append(core.call())
+        waits.append(waited(core))
+        assert core.call() == [], "it isn't due before its wait is over"
+        pass_the_wait(core)
+
+    assert [len(each) for each in told] == [0, 0, 0, 1, 0, 0]
+    for seconds, wanted in zip(waits, [1, 2, 4, 8, 16, 32], strict=True):
+        assert wanted * (1 - _FIFTH) <= seconds <= wanted * (1 + _FIFTH)
+    [unresolved] = told[3]
+    assert (unresolved.topic, unresolved.data["reason"]) == (Topic.CLAIM_UNRESOLVED, "not-stored")
+    [grant] = [core.authority.grant(call) for call in core.authority.calls[:1]]
+    assert grant.first_number in unresolved.data["detail"]
+    assert "nothing_goes" in unresolved.data["detail"]
+    assert list(core.statuses.values()) == ["unresolved"]
+    assert len(core.authority.calls) == 6
+
+    core.change("ALTER TABLE ranges DROP CONSTRAINT nothing_goes")
+    claimed, assigned = core.call()
+
+    assert claimed.data["first_number"] == assigned.data["invoice_number"] == grant.first_number
+    assert len({call.business_serial for call in core.authority.calls}) == 1
+
+
+def test_a_claim_that_the_database_lets_nobody_put_off_waits_for_its_turn_to_be_over(core: Core) -> None:
+    core.request_claims(claim())
+    core.change("ALTER TABLE ranges ADD CONSTRAINT nothing_goes CHECK (false)")
+    core.change("ALTER TABLE claims ADD CONSTRAINT nothing_waits CHECK (reason IS NULL)")
+
+    for _ in range(3):
+        assert core.call() == []
+        core.clock.advance(seconds=TURN.total_seconds() - 1)
+        assert core.call() == []
+        core.clock.advance(seconds=1)
+
+    assert len(core.authority.calls) == 3
+    core.change("ALTER TABLE claims DROP CONSTRAINT nothing_waits")
+    core.change("ALTER TABLE ranges DROP CONSTRAINT nothing_goes")
+    assert of(Topic.RANGE_CLAIMED, core.call())
+
+
+def test_a_fault_of_ours_in_asking_or_in_storing_leaves_no_claim_without_a_word(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object, **__: object) -> Answer:
+        raise KeyError
+
+    core.request_claims(claim())
+    told = []
+    for times in range(4):
+        if times < 2:
+            core.authority.will(break_down)
+        elif times == 2:
+            monkeypatch.setattr(core.settling, "_grant", break_down)
+        told += core.call()
+        pass_the_wait(core)
+
+    [unresolved] = told
+    assert (unresolved.topic, unresolved.data["reason"]) == (Topic.CLAIM_UNRESOLVED, "not-stored")
+    assert "KeyError" in unresolved.data["detail"]
+    monkeypatch.undo()
+    assert of(Topic.RANGE_CLAIMED, core.call())

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import pytest
+import structlog
 from sqlalchemy import text
 
+from db.fence import AnotherDatabaseError
 from db.issue_requests import RequestTakenError
+from schemas.events import EVENT_MODELS
 from schemas.topics import Topic
 from tests.support.core.broker import batch_delivery, delivery
 from tests.support.core.lanes import LaneOfIssuing, body, running
@@ -35,7 +38,6 @@ NOT_NOW = [
     "42P01",
     "53100",
     "53300",
-    "54000",
     "55P03",
     "57014",
     "57P01",
@@ -47,6 +49,7 @@ NOT_NOW = [
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries follow each other quickly."""
     monkeypatch.setattr("worker.lane._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("worker.lane._FIRST_REST", 0.01)
 
 
 def raising(core: Core, sqlstate: str) -> None:
@@ -200,6 +203,70 @@ def test_a_fault_of_ours_puts_aside_only_the_request_that_shows_it(core: Core) -
     assert set(lane.answered) == {f"R{n}" for n in range(8)} - {"R3"}
 
 
+def test_while_everything_fails_nothing_goes_to_the_dead_letters_and_few_are_tried(core: Core) -> None:
+    """As after a release with a fault of ours in it: the queue must be there when the fault is gone."""
+    core.fill(300)
+    plain = LaneOfIssuing(core)
+    broken, tries = [True], [0]
+    # Drawing a traceback for a person takes longer than the rest of this test.
+    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+
+    def handle(items: Sequence[Item]) -> None:
+        if broken:
+            tries[0] += 1
+            raise KeyError
+        plain.issue(items)
+
+    with running(LaneOfIssuing(core, handle)) as lane:
+        lane.subscription.put(*[delivery(body(f"R{n}")) for n in range(200)])
+        wait_until(lambda: lane.subscription.suspensions >= 3, "three rests")
+        trouble = lane.lane.trouble
+        assert trouble is not None
+        assert "every request fails (KeyError)" in trouble
+        assert not lane.lane.broken
+        paused = core.metrics.registry.get_sample_value
+        assert paused("fuma_consuming_paused", {"topic": "invoice-issuing"}) == 1
+        # The first time all halves down to ten, then five single requests for each rest.
+        assert tries[0] <= 40 + 5 * lane.subscription.suspensions
+        assert (lane.subscription.acknowledged, lane.dead) == ([], [])
+
+        broken.clear()
+        lane.subscription.wait_until_acknowledged(200)
+        wait_until(lambda: lane.lane.trouble is None, "the end of the trouble")
+        assert paused("fuma_consuming_paused", {"topic": "invoice-issuing"}) == 0
+
+    assert lane.dead == []
+    assert set(lane.answered) == {f"R{n}" for n in range(200)}
+
+
+def test_a_schema_that_refuses_every_request_loses_none(core: Core) -> None:
+    core.fill(100)
+    core.change("ALTER TABLE issue_requests ADD CONSTRAINT broken CHECK (issue_request_id = '') NOT VALID")
+    try:
+        with running(LaneOfIssuing(core)) as lane:
+            lane.subscription.put(*[delivery(body(f"R{n}")) for n in range(40)])
+            lane.subscription.wait_until_suspended()
+            assert "broken" in str(lane.lane.trouble)
+            core.change("ALTER TABLE issue_requests DROP CONSTRAINT broken")
+            lane.subscription.wait_until_acknowledged(40)
+    finally:
+        core.change("ALTER TABLE issue_requests DROP CONSTRAINT IF EXISTS broken")
+
+    assert lane.dead == []
+    assert set(lane.answered) == {f"R{n}" for n in range(40)}
+
+
+def test_a_database_that_was_restored_is_no_fault_of_the_requests(core: Core) -> None:
+    def another() -> None:
+        raise AnotherDatabaseError
+
+    with running(troubled(core, 10_000, another)) as lane:
+        lane.subscription.put(delivery(body("R1")))
+        lane.subscription.wait_until_suspended()
+
+    assert (lane.subscription.acknowledged, lane.dead) == ([], [])
+
+
 @pytest.mark.parametrize("sqlstate", NOT_NOW)
 def test_what_is_not_possible_now_is_tried_again_and_never_reaches_the_dead_letters(
     core: Core,
@@ -214,7 +281,7 @@ def test_what_is_not_possible_now_is_tried_again_and_never_reaches_the_dead_lett
     assert set(lane.answered) == {"R1", "R2"}
 
 
-@pytest.mark.parametrize("sqlstate", ["22001", "23505", "23514"])
+@pytest.mark.parametrize("sqlstate", ["21000", "22001", "23505", "23514", "54000", "P0001"])
 def test_what_the_data_themselves_make_impossible_is_tried_once_more_only(core: Core, sqlstate: str) -> None:
     with running(troubled(core, 99, lambda: raising(core, sqlstate))) as lane:
         lane.subscription.put(delivery(body("R1")))
@@ -266,6 +333,31 @@ def test_what_can_not_be_finished_in_time_is_given_back_and_comes_again(
     assert lane.dead == []
 
 
+def test_a_bad_message_leaves_one_letter_however_often_its_batch_comes_again(
+    core: Core,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    core.fill(10)
+    monkeypatch.setattr("worker.lane._PATIENCE", 0.0)
+    with running(troubled(core, 4, lambda: raising(core, "53300"))) as lane:
+        lane.subscription.put(delivery(b"{"), delivery(body("R1")))
+        lane.subscription.wait_until_acknowledged(2)
+
+    assert lane.subscription.suspensions == 4
+    assert (len(lane.dead), set(lane.answered)) == (1, {"R1"})
+
+
+def test_a_lane_that_has_nothing_to_do_any_more_has_no_trouble(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker did what this one gave back."""
+    monkeypatch.setattr("worker.lane._PATIENCE", 0.0)
+    monkeypatch.setattr("worker.lane._QUIET", 0.1)
+    with running(troubled(core, 10_000, lambda: raising(core, "53300"))) as lane:
+        lane.subscription.put(delivery(body("R1")))
+        wait_until(lambda: lane.lane.trouble is not None, "the trouble")
+        lane.subscription.take_away()
+        wait_until(lambda: lane.lane.trouble is None, "its end")
+
+
 def test_a_lane_outlives_an_outage_of_the_database(
     own_postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,3 +393,25 @@ def test_no_transaction_takes_on_more_bytes_than_it_should(core: Core) -> None:
         lane.subscription.wait_until_acknowledged(5)
 
     assert sizes == [1, 1, 1, 2]
+
+
+def test_a_broken_producer_slows_its_lane_and_the_good_ones_are_answered(core: Core) -> None:
+    core.fill(100)
+    with running(LaneOfIssuing(core)) as lane:
+        lane.subscription.put(*[delivery(b"{") for _ in range(600)], delivery(body("R1")))
+        lane.subscription.wait_until_acknowledged(601)
+        assert "can't be read" in str(lane.lane.watch.trouble)
+        lane.subscription.put(*[delivery(body(f"G{n}")) for n in range(90)])
+        lane.subscription.wait_until_acknowledged(691)
+        for turn in range(10):
+            lane.subscription.put(batch_delivery([body(f"G{n}") for n in range(90)]))
+            lane.subscription.wait_until_acknowledged(692 + turn)
+        assert lane.lane.watch.trouble is None
+
+    assert lane.answered == dict.fromkeys(["R1", *[f"G{n}" for n in range(90)]], Topic.NUMBER_ASSIGNED)
+    assert len(lane.dead) == 600
+    told = [each for each in lane.told if each.topic in {Topic.INPUT_DEGRADED, Topic.INPUT_RECOVERED}]
+    assert [each.topic for each in told] == [Topic.INPUT_DEGRADED, Topic.INPUT_RECOVERED]
+    for each in told:
+        EVENT_MODELS[each.topic].model_validate(each.data)
+    assert (told[0].data["topic"], told[0].data["commonest_reason"]) == ("invoice-issuing", "malformed")

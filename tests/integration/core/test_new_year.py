@@ -7,7 +7,7 @@ import pytest
 
 from schemas.topics import Topic
 from tests.support.core.asked import claim, invoice, invoices
-from tests.support.core.authority import granted
+from tests.support.core.authority import REFUSED, granted
 from tests.support.core.clock import HandClock, in_china
 from tests.support.core.world import Core, of
 from worker.decoding import Item
@@ -133,8 +133,30 @@ def test_a_december_claim_that_brings_the_present_year_is_followed_at_midnight_a
 
     assert [(each.topic, each.data["year"], each.data["quantity"]) for each in (early, timely)] == [
         (Topic.RANGE_CLAIMED, 2026, 1000),
-        (Topic.RANGE_CLAIMED, 2027, 100),
+        (Topic.RANGE_CLAIMED, 2027, 1000),
     ]
+
+
+def test_early_claims_that_bring_the_present_year_are_small_until_the_year_begins(make_core: MakeCore) -> None:
+    core = make_core(clock=HandClock(in_china("2026-12-30", "20:00")), next_year_from=(12, 15))
+    core.register()
+    core.fill(1, year=2027)
+    core.issue(invoice("R1", issue_date="2027-01-01"))
+    core.authority.will(granted(1, 1000, year=2026), granted(5000, 100, year=2026), REFUSED, REFUSED)
+
+    quantities = []
+    for at in ("30 20:00", "31 00:00"):
+        core.clock.set(in_china(f"2026-12-{at[:2]}", at[3:]))
+        quantities += [each.data["quantity"] for each in core.claim_and_call()]
+    core.clock.set(in_china("2027-01-01", "00:00"))
+    quantities += [each.data["quantity"] for each in core.claim_and_call()]
+    # The refusals of January put the next claim off for ever longer; the limit of December stays forgotten.
+    core.clock.advance(minutes=20)
+    quantities += [each.data["quantity"] for each in core.claim_and_call()]
+    core.clock.advance(minutes=20)
+    quantities += [each.data["quantity"] for each in core.claim_and_call()]
+
+    assert quantities == [1000, 100, 1000, 1000, 1000]
 
 
 def test_a_manual_claim_in_january_that_brings_the_old_year_is_split_as_it_is(core: Core) -> None:

@@ -14,7 +14,13 @@ from worker.broker.port import Message, Outcome
 
 
 def stored(core: Core) -> int:
-    return int(core.value("SELECT count(*) FROM outbox"))
+    return int(core.value("SELECT coalesce(sum(cardinality(message_ids)), 0) FROM outbox"))
+
+
+def crash_after_committing(core: Core, requests: int) -> None:
+    """Commit the answers to so many requests, each in a transaction and so a parcel of its own; publish none."""
+    for request in invoices(requests):
+        core.commit_without_publishing(lambda connection, request=request: core.issuing.handle(connection, [request]))  # type: ignore[misc]
 
 
 @pytest.fixture
@@ -118,7 +124,7 @@ def test_two_sweepers_share_what_was_left_behind(core: Core, second: Core) -> No
 
 def test_what_one_sweeper_took_is_nobody_elses_until_its_lease_ends(core: Core) -> None:
     core.fill(10)
-    core.commit_without_publishing(lambda connection: core.issuing.handle(connection, invoices(3)))
+    crash_after_committing(core, 3)
     core.clock.set(core.clock.now() + LEASE)
     with core.engine.begin() as connection:
         assert len(take_left_behind(connection, now=core.clock.now(), most=10)) == 3
@@ -133,7 +139,7 @@ def test_what_one_sweeper_took_is_nobody_elses_until_its_lease_ends(core: Core) 
 
 def test_a_sweeper_passes_by_what_another_holds(core: Core) -> None:
     core.fill(10)
-    core.commit_without_publishing(lambda connection: core.issuing.handle(connection, invoices(3)))
+    crash_after_committing(core, 3)
     core.clock.set(core.clock.now() + LEASE)
 
     with core.engine.begin() as connection:
@@ -145,7 +151,10 @@ def test_a_sweeper_passes_by_what_another_holds(core: Core) -> None:
 
 def test_a_sweep_goes_on_until_nothing_is_left(core: Core) -> None:
     core.fill(2000)
-    core.commit_without_publishing(lambda connection: core.issuing.handle(connection, invoices(1200)))
+    for part in range(50):
+        core.commit_without_publishing(
+            lambda connection, part=part: core.issuing.handle(connection, invoices(24, prefix=f"P{part}-")),  # type: ignore[misc]
+        )
     core.clock.set(core.clock.now() + LEASE)
 
     core.relay.sweep()
@@ -189,12 +198,15 @@ def test_events_of_a_claim_survive_a_crash_too(core: Core) -> None:
 
 def test_a_sweep_ends_although_the_broker_refuses_everything(core: Core) -> None:
     core.fill(2000)
-    core.commit_without_publishing(lambda connection: core.issuing.handle(connection, invoices(600)))
+    for part in range(30):
+        core.commit_without_publishing(
+            lambda connection, part=part: core.issuing.handle(connection, invoices(20, prefix=f"P{part}-")),  # type: ignore[misc]
+        )
     core.clock.set(core.clock.now() + LEASE)
 
     def refuse(_: Message) -> Outcome:
         assert len(core.broker.published) < 3000, "the sweep publishes the same messages again and again"
-        if len(core.broker.published) % 500 == 0:
+        if len(core.broker.published) % 400 == 0:
             # As the remover does for whatever has no confirm.
             core.clock.advance(milliseconds=1)
             core.change("UPDATE outbox SET publish_after = :now", now=core.clock.now())
@@ -204,3 +216,14 @@ def test_a_sweep_ends_although_the_broker_refuses_everything(core: Core) -> None
     core.relay.sweep()
 
     assert stored(core) == 600
+
+
+def test_a_transaction_that_tells_much_leaves_several_parcels(core: Core) -> None:
+    core.fill(2000)
+    core.commit_without_publishing(lambda connection: core.issuing.handle(connection, invoices(1200)))
+    assert core.rows("SELECT cardinality(message_ids) FROM outbox ORDER BY outbox_id") == [(1000,), (200,)]
+    core.clock.set(core.clock.now() + LEASE)
+
+    core.relay.sweep()
+
+    assert [each.data["issue_request_id"] for each in core.told()] == [f"R{n}" for n in range(1, 1201)]

@@ -3,13 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import Connection
 
 from schemas.cloudevents import Form
 from schemas.topics import Topic
 from tests.support.core.asked import binding, invoice, invoices, outcome
 from tests.support.core.authority import number as written
 from tests.support.core.clock import in_china
-from tests.support.core.world import OTHER_TAXPAYER, Core, Told, at_once, of
+from tests.support.core.world import OTHER_TAXPAYER, TAXPAYER, Core, Told, at_once, of
+from worker.answers import Answer
 
 TOLD = {
     "uploaded": (Topic.NUMBER_USED, "used"),
@@ -151,6 +153,41 @@ def test_each_assignment_of_a_number_is_an_event_of_its_own(core: Core) -> None:
     assert second.id != first.id
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "later"])
+def test_a_late_copy_of_what_came_while_its_request_waited_gets_no_number(core: Core, together: bool) -> None:  # noqa: FBT001 -- a case
+    first, second = invoice(message_id="first"), invoice(message_id="second")
+    batches = [[first, second]] if together else [[first], [second], [second]]
+    for batch in batches:
+        core.issue(*batch)
+    [assigned] = of(Topic.NUMBER_ASSIGNED, core.claim_and_call())
+    core.report(outcome(assigned.data["invoice_number"], "failed"))
+
+    refused = [core.issue(copy)[0] for copy in (first, second)]
+
+    assert [each.data["reason"] for each in refused] == ["released", "released"]
+    assert issued(core, message_id="third") == assigned.data["invoice_number"]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "no-stock"])
+def test_what_repeated_a_request_that_waited_in_vain_is_judged_anew(core: Core, end: str) -> None:
+    core.issue(invoice(message_id="first"))
+    core.issue(invoice(message_id="second"))
+    if end == "no-stock":
+        core.clock.advance(hours=25)
+        [refused] = core.end_overdue()
+    else:
+        [refused] = core.run(lambda connection: _cancelled(core, connection))
+    assert refused.data["reason"] == end
+    core.fill(5)
+
+    assert issued(core, message_id="second")
+
+
+def _cancelled(core: Core, connection: Connection) -> list[Answer]:
+    done = core.issuing.cancel(connection, "R1", TAXPAYER, "not needed")
+    return [each for each in done if isinstance(each, Answer)]
+
+
 def test_a_held_number_that_is_released_remembers_the_message_that_asked(core: Core) -> None:
     core.fill(5)
     number = issued(core, message_id="first")
@@ -163,7 +200,7 @@ def test_a_held_number_that_is_released_remembers_the_message_that_asked(core: C
 
 
 def test_a_number_of_a_used_up_range_makes_it_active_again(core: Core) -> None:
-    numbers = core.fill(2)
+    numbers = core.fill(2, low_at=1)
     core.issue(*invoices(2))
     assert core.value("SELECT status FROM ranges") == "used-up"
 
@@ -173,6 +210,18 @@ def test_a_number_of_a_used_up_range_makes_it_active_again(core: Core) -> None:
     assert core.value("SELECT level FROM stocks") == "low"
     assert issued(core, "R3") == numbers[0]
     assert core.value("SELECT status FROM ranges") == "used-up"
+
+
+def test_a_stock_that_is_claimed_for_only_when_it_is_empty_is_not_low_by_a_release(core: Core) -> None:
+    core.fill(1, low_at=0)
+    number = issued(core)
+    assert core.value("SELECT level FROM stocks") == "exhausted"
+
+    core.report(outcome(number, "failed"))
+
+    assert core.rows("SELECT level, episode, exhausted_at FROM stocks") == [("ok", 1, None)]
+    [_, exhausted] = core.issue(invoice("R2"))
+    assert (exhausted.topic, exhausted.data["episode"]) == (Topic.RANGE_EXHAUSTED, 2)
 
 
 def test_those_who_wait_are_served_first_in_the_same_transaction(core: Core) -> None:

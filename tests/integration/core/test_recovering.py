@@ -1,13 +1,14 @@
 """After a restore: no number that the database knows is given out any more, and fresh ones are claimed at once."""
 
 from datetime import timedelta
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
 from schemas.topics import Topic
 from tests.support.core.asked import binding, claim, invoice, invoices, outcome, refresh
 from tests.support.core.authority import ScriptedListing, granted, listed
-from tests.support.core.world import ENVIRONMENT, TAXPAYER, Core, Told, of
+from tests.support.core.world import ENVIRONMENT, OTHER_TAXPAYER, TAXPAYER, Core, Told, of
 from worker.answers import Answer
 from worker.leqi.port import Answer as LeqiAnswer
 from worker.leqi.port import ClaimCall
@@ -168,14 +169,142 @@ def test_a_grant_may_overlap_a_bad_one_as_before(core: Core) -> None:
     assert of(Topic.NUMBER_ASSIGNED, core.claim_and_call())
 
 
-def test_numbers_on_invoices_stay_and_their_outcomes_are_taken(core: Core) -> None:
-    [number, *_] = core.fill(5)
-    first = core.issue(invoice("R1"))
+def ask_anew(core: Core, key: str = "R1") -> Told:
+    """Ask for a request's number by a message that nobody sent before."""
+    [told] = core.issue(invoice(key, message_id=f"anew-{uuid4()}"))
+    return told
+
+
+def confirm(core: Core, *, taxpayer_id: str | None = None, range_id: UUID | None = None) -> int:
+    recovering = Recovering(ENVIRONMENT, core.clock)
+    with core.engine.begin() as connection:
+        return recovering.confirm(
+            connection, taxpayer_id=taxpayer_id, range_id=range_id, reason="nothing failed", requested_by="li"
+        )
+
+
+def test_who_asks_anew_is_not_told_a_number_that_another_may_have_got_since(core: Core) -> None:
+    core.fill(5)
+    core.issue(invoice("R1"))
     recover(core)
 
-    assert core.issue(invoice("R1")) == first
-    [used] = core.report(outcome(number, "uploaded"))
+    refused = ask_anew(core)
+
+    assert (refused.topic, refused.data["reason"]) == (Topic.NUMBER_REFUSED, "restored")
+    assert "fuma ranges confirm" in refused.data["detail"]
+    assert core.value("SELECT status FROM numbers WHERE issue_request_id = 'R1'") == "assigned"
+
+
+def test_a_copy_of_the_message_that_was_answered_is_told_the_same_event(core: Core) -> None:
+    """It says nothing new: an event may come again at any time."""
+    core.fill(5)
+    first, again = invoice("R1"), invoice("R1", message_id="again")
+    told = core.issue(first)
+    core.issue(again)
+    recover(core)
+
+    assert core.issue(first) == told
+    assert core.issue(again) == told
+
+
+def test_a_copy_of_what_waited_and_was_answered_is_told_the_same_event(core: Core) -> None:
+    waiting, again = invoice("R1"), invoice("R1", message_id="again")
+    core.issue(waiting)
+    core.issue(again)
+    told = of(Topic.NUMBER_ASSIGNED, core.claim_and_call())
+    recover(core)
+
+    assert core.issue(waiting) == core.issue(again) == told
+    assert ask_anew(core).data["reason"] == "restored"
+
+
+def test_an_upload_that_is_reported_ends_the_doubt(core: Core) -> None:
+    [number, *_] = core.fill(5)
+    [told] = core.issue(invoice("R1"))
+    recover(core)
+    core.report(outcome(number, "unknown", outcome_id="O1"))
+    assert ask_anew(core).data["reason"] == "restored"
+
+    [used] = core.report(outcome(number, "uploaded", outcome_id="O2"))
+
     assert used.topic is Topic.NUMBER_USED
+    assert ask_anew(core) == told
+
+
+def test_a_failed_upload_voids_the_number_and_the_request_gets_a_fresh_one(core: Core) -> None:
+    [number, *_] = core.fill(5)
+    core.issue(invoice("R1"))
+    recover(core)
+
+    [voided] = core.report(outcome(number, "failed"))
+    core.issue(invoice("R1", message_id="anew"))
+
+    assert voided.topic is Topic.NUMBER_VOIDED
+    [assigned] = of(Topic.NUMBER_ASSIGNED, core.claim_and_call())
+    assert assigned.data["issue_request_id"] == "R1"
+    assert assigned.data["invoice_number"] != number
+
+
+def test_a_number_that_was_used_before_the_backup_is_in_no_doubt(core: Core) -> None:
+    [number, *_] = core.fill(5)
+    [told] = core.issue(invoice("R1"))
+    core.report(outcome(number, "uploaded"))
+    recover(core)
+
+    assert ask_anew(core) == told
+
+
+def test_a_number_whose_range_was_out_of_use_before_the_backup_is_in_no_doubt(core: Core) -> None:
+    """Its upload may have failed since, but then it was voided: nobody else has got it."""
+    core.fill(5)
+    [told] = core.issue(invoice("R1"))
+    core.change("UPDATE ranges SET status = 'retired', closed_at = now()")
+    recover(core)
+
+    assert ask_anew(core) == told
+
+
+def test_a_number_of_a_fresh_range_is_in_no_doubt(core: Core) -> None:
+    core.fill(5)
+    recover(core)
+    core.issue(invoice("R1"))
+    [told] = of(Topic.NUMBER_ASSIGNED, core.claim_and_call())
+
+    assert ask_anew(core) == told
+
+
+def test_other_content_is_a_conflict_before_it_is_a_doubt(core: Core) -> None:
+    core.fill(5)
+    core.issue(invoice("R1"))
+    recover(core)
+
+    [refused] = core.issue(invoice("R1", kind="red", message_id="anew"))
+
+    assert refused.data["reason"] == "conflicting-request"
+
+
+def test_an_operators_word_ends_the_doubt_of_what_was_restored_and_of_nothing_later(core: Core) -> None:
+    core.register("B", OTHER_TAXPAYER)
+    core.fill(5)
+    core.fill(5, taxpayer_id=OTHER_TAXPAYER)
+    told = [*core.issue(invoice("R1")), *core.issue(invoice("R1", organization="B"))]
+    recover(core)
+    [(range_id,)] = core.rows("SELECT range_id FROM ranges WHERE taxpayer_id = :other", other=OTHER_TAXPAYER)
+
+    assert confirm(core, taxpayer_id=TAXPAYER) == 1
+    assert ask_anew(core) == told[0]
+    [refused] = core.issue(invoice("R1", organization="B", message_id="anew"))
+    assert refused.data["reason"] == "restored"
+    assert confirm(core, range_id=range_id) == 1
+    assert core.issue(invoice("R1", organization="B", message_id="anew")) == told[1:]
+    assert confirm(core) == 0
+    assert set(core.rows("SELECT detail FROM ranges")) == {("recovered: disk lost; confirmed by li: nothing failed",)}
+
+    core.issue(invoice("R2"))
+    core.claim_and_call()
+    recover(core)
+    assert ask_anew(core) == told[0], "it could not be given out any more before the second backup"
+    assert ask_anew(core, "R2").data["reason"] == "restored"
 
 
 def test_a_first_claim_of_the_year_that_was_open_is_made_again(core: Core) -> None:

@@ -48,6 +48,20 @@ def test_a_release_serves_those_who_wait_first(listed_core: Core, listing: Scrip
     assert (exhausted.data["waiting"], exhausted.data["episode"]) == (2, 2)
 
 
+def test_however_many_wait_a_release_leaves_nobody_behind_whom_its_range_can_serve(
+    listed_core: Core,
+    listing: ScriptedListing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.stocking._MOST_AT_ONCE", 3)
+    listed_core.issue(*[invoice(f"R{n}") for n in range(8)])
+
+    told = release(listed_core, foreign(listed_core, listing))
+
+    assert [each.data["issue_request_id"] for each in of(Topic.NUMBER_ASSIGNED, told)] == [f"R{n}" for n in range(8)]
+    assert listed_core.rows("SELECT last_sequence - next_sequence + 1 FROM ranges") == [(2,)]
+
+
 def test_an_unknown_range_is_not_released(core: Core) -> None:
     with pytest.raises(ReleaseRefusedError, match="there is no range"):
         release(core, uuid4())

@@ -172,6 +172,15 @@ def test_a_closed_request_that_is_asked_again_without_stock_waits_at_the_end(cor
     assert assigned(core.claim_and_call()) == ["R2", "R1"]
 
 
+def test_closed_and_new_requests_of_one_batch_wait_in_the_order_of_the_batch(core: Core) -> None:
+    core.issue(*invoices(4))
+    for closed in ("R2", "R4"):
+        cancelled(core, closed)
+
+    assert core.issue(invoice("R4"), invoice("R5"), invoice("R2"), invoice("R6")) == []
+    assert assigned(core.claim_and_call()) == ["R1", "R3", "R4", "R5", "R2", "R6"]
+
+
 def test_an_operator_cancels_a_waiting_request(core: Core) -> None:
     core.issue(*invoices(2))
 

@@ -1,13 +1,14 @@
 """The client against real sockets that behave badly."""
 
 import datetime as dt
+import hashlib
 import ipaddress
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,9 +82,9 @@ def server(behave: Callable[[socket.socket], None], tls: ssl.SSLContext | None =
                 thread.join()
 
 
-def asked(url: str, overall: float = 10.0, tls: ssl.SSLContext | None = None) -> Answer:
+def asked(url: str, overall: float = 10.0, tls: ssl.SSLContext | None = None, pins: Collection[str] = ()) -> Answer:
     limits = TimeLimits(connect=5.0, overall=overall)
-    client = LeqiClient(url, "D000001", bytes(16), Environment.SANDBOX, limits=limits, tls=tls)
+    client = LeqiClient(url, "D000001", bytes(16), Environment.SANDBOX, limits=limits, tls=tls, pins=pins)
     try:
         return client.claim(CALL)
     finally:
@@ -225,6 +226,35 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
 def test_a_certificate_that_was_handed_over_is_trusted(serving: ssl.SSLContext, certificate: Path) -> None:
     with server(whole, serving) as url:
         assert isinstance(asked(url, tls=ssl.create_default_context(cafile=certificate)), Refused)
+
+
+def pin_of(pair: Path) -> str:
+    """Give the pin of the certificate, from its private key."""
+    key = serialization.load_pem_private_key(pair.read_bytes(), password=None).public_key()
+    told = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(told).hexdigest()
+
+
+def test_a_pinned_key_is_spoken_to(serving: ssl.SSLContext, certificate: Path) -> None:
+    pins = {pin_of(certificate), "ab" * 32}
+    with server(whole, serving) as url:
+        assert isinstance(asked(url, tls=ssl.create_default_context(cafile=certificate), pins=pins), Refused)
+
+
+def test_another_key_than_the_pinned_one_gets_nothing(serving: ssl.SSLContext, certificate: Path) -> None:
+    """Not a byte of the request leaves us, though the certificate itself is trusted."""
+    attended: list[bytes] = []
+
+    def note(connection: socket.socket) -> None:
+        attended.append(b"a request")
+        whole(connection)
+
+    with server(note, serving) as url:
+        answer = asked(url, tls=ssl.create_default_context(cafile=certificate), pins={"ab" * 32})
+    assert isinstance(answer, Unknown)
+    assert "FUMA_LEQI_PUBLIC_KEY_PINS" in answer.detail
+    assert pin_of(certificate) in answer.detail
+    assert attended == []
 
 
 def test_a_peer_that_drips_over_tls_cannot_hold_a_call(serving: ssl.SSLContext, certificate: Path) -> None:

@@ -14,7 +14,7 @@ def delivery(tag: int, body: bytes = b"x") -> Delivery:
 def filled(count: int, body: bytes = b"x") -> ReadAhead:
     ahead = ReadAhead()
     for tag in range(1, count + 1):
-        ahead.put(ahead.generation, delivery(tag, body))
+        ahead.put(ahead.generation, [delivery(tag, body)])
     return ahead
 
 
@@ -47,7 +47,7 @@ def test_bytes_end_the_wait_for_more_messages() -> None:
     taker = threading.Thread(target=lambda: taken.append(tags(ahead, age=3600.0)))
     taker.start()
 
-    ahead.put(ahead.generation, delivery(2, b"xx"))
+    ahead.put(ahead.generation, [delivery(2, b"xx")])
     taker.join(20.0)
 
     assert taken == [[1, 2]]
@@ -56,9 +56,9 @@ def test_bytes_end_the_wait_for_more_messages() -> None:
 def test_it_tells_the_bytes_that_wait() -> None:
     ahead = ReadAhead()
 
-    assert [ahead.put(1, delivery(tag, b"xxx")) for tag in (1, 2)] == [3, 6]
+    assert [ahead.put(1, [delivery(tag, b"xxx")]) for tag in (1, 2)] == [3, 6]
     assert tags(ahead, size=1) == [1]
-    assert ahead.put(1, delivery(3, b"x")) == 4
+    assert ahead.put(1, [delivery(3, b"x")]) == 4
 
 
 def test_what_comes_late_from_a_void_channel_does_not_get_in() -> None:
@@ -66,9 +66,9 @@ def test_what_comes_late_from_a_void_channel_does_not_get_in() -> None:
 
     assert ahead.void(1)
     assert not ahead.void(1)
-    ahead.put(1, delivery(3))
+    ahead.put(1, [delivery(3)])
     assert tags(ahead) is None
-    ahead.put(2, delivery(1))
+    ahead.put(2, [delivery(1)])
     batch = ahead.take(size=10, age=0.0, wait=0.0)
     assert batch is not None
     assert batch.generation == 2
@@ -82,8 +82,8 @@ def test_a_batch_that_was_filling_when_its_channel_ended_begins_anew() -> None:
     taker.start()
 
     ahead.void(1)
-    ahead.put(2, delivery(1, b"new"))
-    ahead.put(2, delivery(2, b"new"))
+    ahead.put(2, [delivery(1, b"new")])
+    ahead.put(2, [delivery(2, b"new")])
     taker.join(20.0)
 
     (batch,) = taken
@@ -97,5 +97,5 @@ def test_closing_drops_everything_for_good() -> None:
 
     ahead.close()
 
-    assert ahead.put(1, delivery(3)) == 0
+    assert ahead.put(1, [delivery(3)]) == 0
     assert ahead.take(size=1, age=0.0, wait=3600.0) is None

@@ -52,8 +52,30 @@ def test_a_request_that_holds_a_number_is_answered_again() -> None:
     assert decisions.assigned == []
 
 
+def test_a_number_in_doubt_is_told_to_who_was_told_it_before_and_to_nobody_else() -> None:
+    in_doubt = replace(known("R1", "assigned"), in_doubt=True)
+    copy, again = asked("R1"), asked("R1", message="again")
+    # Their names come before and after the one that was answered.
+    anew = [asked("R1", message="#anew"), asked("R1", message="anew")]
+    others = {(asked("R2").key, each.message) for each in anew}
+    answered = frozenset({(again.key, again.message), (again.key, "another")} | others)
+
+    def decide_on(each: Asked) -> Decisions:
+        return decide([each], Known({each.key: in_doubt}, answered), {STOCK: shelf(10)}, TODAY)
+
+    for each in (copy, again):
+        assert [repeated.before for repeated in decide_on(each).repeated] == [in_doubt]
+    for each in anew:
+        [refused] = decide_on(each).refused
+        assert (refused.reason, decide_on(each).assigned, decide_on(each).repeated) == (Reason.RESTORED, [], [])
+    [conflict] = decide_on(asked("R1", message="anew", kind="red")).refused
+    assert conflict.reason is Reason.CONFLICTING_REQUEST
+
+
 def test_a_request_that_waits_is_neither_answered_nor_queued_again() -> None:
-    assert decided(asked("R1"), before=known("R1", "waiting")) == Decisions()
+    again = asked("R1")
+
+    assert decided(again, before=known("R1", "waiting")) == Decisions(waiting_again=[again])
 
 
 def test_a_closed_request_is_judged_anew() -> None:
@@ -63,14 +85,17 @@ def test_a_closed_request_is_judged_anew() -> None:
 def test_other_content_is_a_conflict_and_takes_no_number() -> None:
     variants = [
         asked("R1", organization="B"),
+        asked("R1", organization="0"),
         asked("R1", kind="red"),
+        asked("R1", kind="a"),
         asked("R1", day=TODAY + timedelta(days=1)),
+        asked("R1", day=TODAY - timedelta(days=1)),
         asked("R1", number="26447000000000000001"),
     ]
 
     decisions = decided(asked("R1"), *variants)
 
-    assert [each.reason for each in decisions.refused] == [Reason.CONFLICTING_REQUEST] * 4
+    assert [each.reason for each in decisions.refused] == [Reason.CONFLICTING_REQUEST] * len(variants)
     assert len(decisions.assigned) == 1
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
-from db.records import NamedNumber, TakenNumber
+from db.records import NamedNumber, StockKey, TakenNumber
 from schemas.reasons import Reason
 from tests.support.core.deciding import TAXPAYERS, TODAY, asked, known, shelf
 from worker.decisions.assignment import Asked, Assigned, Decisions, Known, decide
@@ -58,9 +59,10 @@ def test_one_number_is_not_named_by_two() -> None:
             ({"range_status": status}, Reason.NUMBER_NOT_AVAILABLE)
             for status in ("expired", "retired", "quarantined", "foreign")
         ),
-        ({"taken": replace(manual().taken, claim_mode="automatic")}, Reason.NUMBER_NOT_AVAILABLE),
+        ({"taken": structs.replace(manual().taken, claim_mode="automatic")}, Reason.NUMBER_NOT_AVAILABLE),
         ({"channel_mode": "joint"}, Reason.CHANNEL_MODE_MISMATCH),
         ({"year": 2025}, Reason.YEAR_MISMATCH),
+        ({"year": 2027}, Reason.YEAR_MISMATCH),
     ],
 )
 def test_a_named_number_that_may_not_be_used_is_refused(changes: dict[str, object], reason: Reason) -> None:
@@ -70,8 +72,18 @@ def test_a_named_number_that_may_not_be_used_is_refused(changes: dict[str, objec
     assert decisions.assigned == []
 
 
-def test_a_named_number_of_another_taxpayer_is_refused_as_such() -> None:
-    decisions = decided_with(Known({}, owners={NAMED: TAXPAYERS[1]}), asked("R1", number=NAMED))
+@pytest.mark.parametrize("named", [None, NAMED])
+def test_a_manual_number_is_for_the_channel_mode_of_its_claim(named: str | None) -> None:
+    joint = structs.replace(asked("R1", number=named), stock_key=StockKey(TAXPAYERS[0], "joint", 2026))
+    number = manual(status="available" if named else "bound")
+    stored = naming(number) if named else Known({}, bound={joint.key: number})
+
+    assert [each.reason for each in decided_with(stored, joint).refused] == [Reason.CHANNEL_MODE_MISMATCH]
+
+
+@pytest.mark.parametrize(("asking", "owning"), [TAXPAYERS, TAXPAYERS[::-1]])
+def test_a_named_number_of_another_taxpayer_is_refused_as_such(asking: str, owning: str) -> None:
+    decisions = decided_with(Known({}, owners={NAMED: owning}), asked("R1", number=NAMED, taxpayer=asking))
 
     assert [each.reason for each in decisions.refused] == [Reason.NUMBER_OF_ANOTHER_TAXPAYER]
 
@@ -113,14 +125,15 @@ def test_a_copy_of_a_message_whose_number_was_released_gets_no_new_one() -> None
     answered = Known({closed.key: closed}, frozenset({(closed.key, "/tests R1")}))
 
     copy = decided_with(answered, asked("R1"))
-    anew = decided_with(answered, replace(asked("R1"), message="/tests anew"))
+    anew = decided_with(answered, structs.replace(asked("R1"), message="/tests anew"))
 
     assert [each.reason for each in copy.refused] == [Reason.RELEASED]
     assert (copy.assigned, len(anew.assigned)) == ([], 1)
 
 
 def test_a_paused_stock_gives_nothing_and_lets_wait_whoever_it_has_numbers_for() -> None:
-    decisions = decided_with(Known({}), asked("R1"), asked("R2", day=date(2025, 12, 31)), paused=True)
+    requests = [asked("R1"), asked("R2", day=date(2025, 12, 31)), asked("R3", day=date(2027, 1, 5))]
+    decisions = decided_with(Known({}), *requests, paused=True)
 
-    assert [each.key.issue_request_id for each in decisions.waiting] == ["R1", "R2"]
+    assert [each.key.issue_request_id for each in decisions.waiting] == ["R1", "R2", "R3"]
     assert (decisions.assigned, decisions.refused) == ([], [])

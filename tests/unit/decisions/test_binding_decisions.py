@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec import structs
 
 from db.records import KnownBinding, KnownRequest, NamedNumber, RequestKey, TakenNumber, WaitingRequest
 from schemas.reasons import Reason
@@ -70,10 +71,11 @@ def test_a_closed_request_may_be_bound_for_the_next_time() -> None:
     [
         (Known(), Reason.NUMBER_NOT_AVAILABLE),
         (Known(owner="T"), Reason.NUMBER_NOT_AVAILABLE),
+        (Known(owner="S"), Reason.NUMBER_OF_ANOTHER_TAXPAYER),
         (Known(owner="U"), Reason.NUMBER_OF_ANOTHER_TAXPAYER),
         (Known(number=replace(NUMBER, channel_mode="joint")), Reason.CHANNEL_MODE_MISMATCH),
         (
-            Known(number=replace(NUMBER, taken=replace(NUMBER.taken, claim_mode="automatic"))),
+            Known(number=replace(NUMBER, taken=structs.replace(NUMBER.taken, claim_mode="automatic"))),
             Reason.NUMBER_NOT_AVAILABLE,
         ),
         *(
@@ -85,11 +87,13 @@ def test_a_closed_request_may_be_bound_for_the_next_time() -> None:
             for status in ("expired", "retired", "quarantined", "foreign")
         ),
         (
-            Known(number=NUMBER, bound=replace(BOUND, taken=replace(NUMBER.taken, sequence=6))),
+            Known(number=NUMBER, bound=replace(BOUND, taken=structs.replace(NUMBER.taken, sequence=6))),
             Reason.CONFLICTING_REQUEST,
         ),
         (Known(number=NUMBER, request=replace(REQUEST, status="assigned")), Reason.CONFLICTING_REQUEST),
         (Known(number=NUMBER, waiting=replace(WAITING, channel_mode="joint")), Reason.CHANNEL_MODE_MISMATCH),
+        (Known(number=NUMBER, waiting=replace(WAITING, channel_mode="tax-bureau")), Reason.CHANNEL_MODE_MISMATCH),
+        (Known(number=NUMBER, waiting=replace(WAITING, issue_date=date(2025, 1, 1))), Reason.YEAR_MISMATCH),
         (Known(number=NUMBER, waiting=replace(WAITING, issue_date=date(2027, 1, 1))), Reason.YEAR_MISMATCH),
     ],
 )
@@ -108,6 +112,7 @@ def test_a_bound_number_is_unbound_from_its_own_request_whatever_became_of_its_r
     [
         (Known(), Reason.NUMBER_NOT_AVAILABLE),
         (Known(owner="U"), Reason.NUMBER_OF_ANOTHER_TAXPAYER),
+        (Known(number=replace(BOUND, holder="R0")), Reason.NUMBER_NOT_AVAILABLE),
         (Known(number=replace(BOUND, holder="R2")), Reason.NUMBER_NOT_AVAILABLE),
         (Known(number=replace(BOUND, channel_mode="joint")), Reason.CHANNEL_MODE_MISMATCH),
         *(
@@ -129,11 +134,40 @@ def test_what_was_done_is_repeated_whatever_became_of_it() -> None:
     "other",
     [
         replace(BIND, organization="B"),
+        replace(BIND, organization="0"),
         replace(BIND, prefix=274470),
+        replace(BIND, prefix=254470),
         replace(BIND, sequence=6),
+        replace(BIND, sequence=4),
         replace(BIND, issue_request_id="R2"),
+        replace(BIND, issue_request_id="R0"),
         UNBIND,
     ],
 )
 def test_other_content_under_the_same_id_is_a_conflict(other: Wanted) -> None:
     assert reason(other, Known(before=BEFORE, number=NUMBER)) is Reason.CONFLICTING_REQUEST
+
+
+def test_what_was_unbound_is_not_bound_under_the_same_id() -> None:
+    known = Known(before=replace(BEFORE, action="unbind"), number=NUMBER)
+    assert reason(BIND, known) is Reason.CONFLICTING_REQUEST
+    assert decide(UNBIND, known) == Repeat(replace(BEFORE, action="unbind"))
+
+
+@pytest.mark.parametrize(("holder", "to"), [("R1", "this request already"), ("R2", "another request")])
+def test_who_asks_for_a_bound_number_is_told_whose_it_is(holder: str, to: str) -> None:
+    refused = decide(BIND, Known(number=replace(BOUND, holder=holder)))
+    assert refused == Refuse(Reason.NUMBER_NOT_AVAILABLE, f"the number is bound to {to}")
+
+
+@pytest.mark.parametrize("status", ["assigned", "voided"])
+def test_who_asks_for_a_number_out_of_reach_is_told_its_state(status: str) -> None:
+    refused = decide(BIND, Known(number=replace(NUMBER, status=status)))
+    assert isinstance(refused, Refuse)
+    assert f"this one is {status}" in refused.detail
+
+
+@pytest.mark.parametrize("action", BindingAction)
+def test_a_number_is_for_the_channel_mode_of_its_claim(action: BindingAction) -> None:
+    wanted = replace(BIND, channel_mode="joint", action=action)
+    assert reason(wanted, Known(number=NUMBER)) is Reason.CHANNEL_MODE_MISMATCH

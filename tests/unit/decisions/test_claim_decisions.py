@@ -8,15 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.records import OrganizationChannel, Stock, Use
-from tests.support.core.claimants import CHANNEL, NOW, STOCK, YEAR_ENDS
+from tests.support.core.claimants import CHANNEL, NOW, STOCK, YEAR_BEGINS, YEAR_ENDS
 from worker.decisions.claims import (
     LONG_WAIT,
     REFILL_SECONDS,
+    THROTTLE_WAIT,
     ClaimTerms,
     Hunger,
     automatic_quantity,
     claimable_years,
     is_unresolved,
+    limit_of_next_claim,
     reclaim_wait,
     replay_wait,
 )
@@ -29,7 +31,7 @@ def quantity(
     return automatic_quantity(
         stock,
         channel,
-        Hunger(0, 1, Use(), REFILL_SECONDS, YEAR_ENDS),
+        Hunger(0, 1, Use(), REFILL_SECONDS, YEAR_BEGINS, YEAR_ENDS),
         terms=ClaimTerms(),
         years=(2026,),
         now=NOW,
@@ -50,9 +52,17 @@ def test_the_jitter_is_a_fifth(nth: int, chance: float) -> None:
     assert plain * 0.79 < replay_wait(nth, chance) < plain * 1.21
 
 
+def test_the_jitter_grows_with_the_chance_from_a_fifth_less_to_a_fifth_more() -> None:
+    assert [replay_wait(1, chance).total_seconds() for chance in (0, 0.25, 0.75)] == [0.8, 0.9, 1.1]
+
+
 @given(st.integers(1, 10**9), st.floats(0, 1, exclude_max=True))
 def test_no_replay_waits_for_ever_or_not_at_all(nth: int, chance: float) -> None:
     assert timedelta(seconds=0.8) <= replay_wait(nth, chance) <= LONG_WAIT
+
+
+def test_a_throttled_unit_waits_as_long_as_leqi_asks_it_to() -> None:
+    assert THROTTLE_WAIT.total_seconds() == 300
 
 
 def test_a_claim_is_unresolved_from_its_third_replay() -> None:
@@ -129,6 +139,28 @@ def test_a_stock_claims_nothing_before_its_time(seconds: int, claims: int | None
 
 @pytest.mark.parametrize(("policy", "claims"), [(30, 30), (1000, 100)])
 def test_a_cautious_claim_is_at_most_what_it_may_be(policy: int, claims: int) -> None:
-    cautious = replace(STOCK, claim_at_most=100)
+    cautious = replace(STOCK, claim_at_most=100, claim_not_before=NOW)
 
     assert quantity(cautious, replace(CHANNEL, claim_quantity=policy)) == claims
+
+
+@pytest.mark.parametrize(
+    ("not_before", "now", "limit"),
+    [
+        (timedelta(0), timedelta(days=-1), 100),
+        (timedelta(0), timedelta(0), None),
+        (timedelta(minutes=9), timedelta(minutes=9), None),
+        (None, timedelta(0), None),
+        (LONG_WAIT, LONG_WAIT, 100),
+    ],
+    ids=["before its year", "from its first instant", "put off over midnight", "not put off", "set in its year"],
+)
+def test_a_limit_from_before_the_year_does_not_hold_in_it(
+    not_before: timedelta | None,
+    now: timedelta,
+    limit: int | None,
+) -> None:
+    put_off = None if not_before is None else YEAR_BEGINS + not_before
+    stock = replace(STOCK, claim_at_most=100, claim_not_before=put_off)
+
+    assert limit_of_next_claim(stock, YEAR_BEGINS, YEAR_BEGINS + now) == limit

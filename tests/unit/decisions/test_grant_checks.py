@@ -85,6 +85,7 @@ def test_what_is_not_20_digits_is_bad_and_has_no_extent(first: str, last: str) -
 
 def test_first_and_last_share_their_first_six_digits() -> None:
     assert "first six digits" in complaint(check(last="26457000000000001000"))
+    assert "first six digits" in complaint(check(last="26437000000000001000"))
 
 
 def test_the_last_is_not_before_the_first() -> None:
@@ -93,10 +94,12 @@ def test_the_last_is_not_before_the_first() -> None:
 
 def test_the_quantity_is_that_of_the_range() -> None:
     assert "names 999" in complaint(check(quantity=999, asked=999))
+    assert "names 1001" in complaint(check(quantity=1001, asked=1001))
 
 
 def test_the_quantity_is_what_was_asked_for() -> None:
     assert "999 numbers were asked for, 1000 granted" in complaint(check(asked=999))
+    assert "1001 numbers were asked for, 1000 granted" in complaint(check(asked=1001))
 
 
 @given(

@@ -70,6 +70,20 @@ def test_an_unknown_outcome_holds_an_assigned_number_once() -> None:
     assert refused.reason is Reason.OUTCOME_CONFLICT
 
 
+def test_a_number_that_is_held_is_the_requests_still() -> None:
+    first, second = report(UploadOutcome.UNKNOWN), report(UploadOutcome.UPLOADED, "O2")
+    held, used = decide([first, second], known(), 2026)
+    assert isinstance(held, Moved)
+    assert isinstance(used, Moved)
+    assert (held.became, used.number.status, used.became) == ("held", "held", "used")
+
+
+def test_a_number_that_came_back_is_no_longer_the_requests() -> None:
+    first, second = report(UploadOutcome.FAILED), report(UploadOutcome.UPLOADED, "O2")
+    _, refused = decide([first, second], known(), 2026)
+    assert refused == Refused(second, Reason.OUTCOME_CONFLICT, "the request does not hold this number now")
+
+
 @pytest.mark.parametrize("status", ["active", "used-up", "expired", "retired", "quarantined", "foreign"])
 def test_a_number_returns_only_to_a_living_range(status: str) -> None:
     [moved] = decide([report(UploadOutcome.FAILED)], known(replace(NUMBER, range_status=status)), 2026)
@@ -81,6 +95,12 @@ def test_a_number_of_a_year_that_is_over_never_returns() -> None:
     [moved] = decide([report(UploadOutcome.FAILED)], known(), 2027)
     assert isinstance(moved, Moved)
     assert moved.became == "voided"
+
+
+def test_a_number_of_next_year_returns() -> None:
+    [moved] = decide([report(UploadOutcome.FAILED)], known(replace(NUMBER, year=2027)), 2026)
+    assert isinstance(moved, Moved)
+    assert moved.became == "available"
 
 
 @pytest.mark.parametrize("outcome", UploadOutcome)
@@ -97,6 +117,7 @@ def test_any_other_state_forbids_every_outcome(outcome: UploadOutcome, status: s
     [
         (Known(), Reason.UNKNOWN_REQUEST),
         (Known(numbers={KEY: NUMBER}), Reason.UNKNOWN_REQUEST),
+        (Known(owners={KEY: "S"}), Reason.NUMBER_OF_ANOTHER_TAXPAYER),
         (Known(owners={KEY: "U"}), Reason.NUMBER_OF_ANOTHER_TAXPAYER),
         (Known(requests={REQUEST.key: REQUEST}, owners={KEY: "U"}), Reason.NUMBER_OF_ANOTHER_TAXPAYER),
         (Known(requests={REQUEST.key: REQUEST}, owners={KEY: "T"}), Reason.OUTCOME_CONFLICT),

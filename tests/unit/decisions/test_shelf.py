@@ -69,6 +69,12 @@ def test_cursors_name_only_ranges_that_were_taken_from() -> None:
     assert shelf.cursors == [(KEY.taxpayer_id, UUID(int=1), 3), (KEY.taxpayer_id, UUID(int=2), 12)]
 
 
+def test_the_newest_range_is_the_last_that_has_numbers() -> None:
+    ranges = [open_range(1, 1, 2), open_range(2, 11, 12), open_range(3, 21, 22)]
+
+    assert (Shelf(STOCK, ranges).newest, Shelf(STOCK, []).newest) == (UUID(int=3), None)
+
+
 def test_a_used_up_range_stands_one_behind_its_end() -> None:
     shelf = Shelf(STOCK, [open_range(1, 1, 2)])
     take_all(shelf)

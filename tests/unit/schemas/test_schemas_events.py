@@ -39,6 +39,8 @@ CONTRACT = {
     "number-held": _OUTCOME,
     "outcome-refused": f"{_OUTCOME} reason detail",
     "outcome-overdue": _OUTCOME,
+    "input-degraded": "topic worker unreadable of commonest_reason at",
+    "input-recovered": "topic worker unreadable of commonest_reason at",
 }
 
 ASSIGNED = {

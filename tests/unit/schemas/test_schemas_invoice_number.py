@@ -92,8 +92,20 @@ def test_a_range_of_a_thousand_is_999_steps_long() -> None:
 
 
 def test_there_is_no_distance_between_different_prefixes() -> None:
-    with pytest.raises(InvoiceNumberError):
-        InvoiceNumber.parse("26447099999999999999").distance_to(InvoiceNumber.parse("26447100000000000000"))
+    one, other = InvoiceNumber.parse("26447099999999999999"), InvoiceNumber.parse("26447100000000000000")
+    for first, last in ((one, other), (other, one)):
+        with pytest.raises(InvoiceNumberError):
+            first.distance_to(last)
+
+
+@given(NUMBERS)
+def test_the_year_is_what_its_first_two_digits_say(number: InvoiceNumber) -> None:
+    assert str(number.year) == "20" + str(number)[:2]
+
+
+@pytest.mark.parametrize("prefix", [0, 9_999, 10_000, 259_999, 260_000, 269_999, 990_000, 999_999])
+def test_a_year_ends_with_its_last_prefix(prefix: int) -> None:
+    assert str(InvoiceNumber(prefix, 0).year) == "20" + f"{prefix:06}"[:2]
 
 
 def test_adding_never_reaches_into_the_prefix() -> None:

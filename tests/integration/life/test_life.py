@@ -5,44 +5,29 @@ from collections.abc import Callable
 
 import pytest
 
-from db.invariants import INVARIANTS
-from tests.support.life.games import Game, Played, play_all
+from db.audit.invariants import INVARIANTS
+from tests.support.life.games import NUMBERS, RUNS, STEPS, Game, Played, play_all
 from tests.support.life.machine import rules_of
 from tests.support.life.passing import Life
 from tests.support.postgres import PrivatePostgres
 
-#: Two games at a time, each with half of the runs.
-RUNS = 300
-NUMBERS = (20261231, 20270101)
-
-#: How often each rule fires at least.
-FIRINGS = 100
+#: How many runs there are at least, all together, and how often each rule fires at least.
+LEAST_RUNS, LEAST_FIRINGS = 300, 100
 
 Say = Callable[[str], None]
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Print past pytest: the figures belong to every run's record."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            print(text)  # noqa: T201 -- this is what it is for
-
-    return line
-
-
 @pytest.mark.timeout(1200)
 def test_the_database_agrees_with_the_model_after_every_step(postgres: PrivatePostgres, say: Say) -> None:
-    games = [Game(postgres.new_migrated_database(), RUNS // len(NUMBERS), number) for number in NUMBERS]
+    games = [Game(postgres.new_migrated_database(), RUNS, STEPS, number) for number in NUMBERS]
 
     played = list(play_all(games))
 
     for each in played:
         assert each.failure is None, f"game {each.game.number}:\n{each.failure}"
     fired, told, judged = _tell(played, say)
-    assert sum(each.runs for each in played) >= RUNS
-    assert {name: count for name, _ in rules_of(Life) if (count := fired[name]) < FIRINGS} == {}
+    assert sum(each.runs for each in played) >= LEAST_RUNS
+    assert {name: count for name, _ in rules_of(Life) if (count := fired[name]) < LEAST_FIRINGS} == {}
     assert {invariant.name for invariant in INVARIANTS if judged[invariant.name] == 0} == set()
     assert told.total() > 0
 
@@ -56,7 +41,7 @@ def _tell(played: list[Played], say: Say) -> tuple["Counter[str]", "Counter[str]
         told += each.events
         judged += each.judged
     runs, steps = sum(each.runs for each in played), sum(each.steps for each in played)
-    say(f"\n{runs} runs, {steps} looks at the database, {judged.total()} rows judged, games {NUMBERS}")
+    say(f"{runs} runs, {steps} looks at the database, {judged.total()} rows judged by invariants")
     say("rules fired: " + ", ".join(f"{name} {count}" for name, count in sorted(fired.items())))
     say("events told: " + ", ".join(f"{name} {count}" for name, count in sorted(told.items())))
     return fired, told, judged
