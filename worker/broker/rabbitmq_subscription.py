@@ -234,6 +234,8 @@ class RabbitMQSubscription:
         tag = consuming.tags[shards[0]]
         if self._connection is not None:
             self._connection.leave_to_pika(consuming.channel.channel_number, tag)
+        # Or two processes that widened one after the other would both count it as theirs, and both hand it on.
+        consuming.served.discard(shards[0])
         consuming.channel.basic_cancel(tag, callback=lambda _: None)
         self._consume_shard(consuming, shards[0], lambda _: self._stand_behind(consuming, shards[1:]))
 
