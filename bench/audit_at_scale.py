@@ -23,15 +23,16 @@ import psycopg
 
 from bench.load import Load
 from bench.stock import RANGE_SIZE, fill_stock
+from tests.support.event_ids import written_of_change
 from tests.support.postgres import SETTINGS, PrivatePostgres
 
 _MB = 1_000_000
 _FUMA = Path(sys.executable).with_name("fuma")
 
 # By the way of the worker's own statement: the database's triggers write the history.
-_USE_A_FIFTH = """
+_USE_A_FIFTH = f"""
     UPDATE numbers SET status = 'used', step = step + 1, changed_at = now(), changed_by = 'upload ' || sequence,
-        event_id = gen_random_uuid()
+        event_id = {written_of_change(step="step + 1")}
     WHERE sequence % 5 = 0;
     INSERT INTO invoice_outcomes (taxpayer_id, environment, outcome_id, organization, issue_request_id, prefix,
         sequence, outcome, reuse, became, event_id, answered_at)
@@ -40,7 +41,7 @@ _USE_A_FIFTH = """
     FROM numbers AS n JOIN issue_requests AS q USING (taxpayer_id, environment, issue_request_id)
     WHERE n.status = 'used';
     UPDATE deployment SET overdue_until = now()
-"""
+"""  # noqa: S608 -- constants
 
 
 class _Postgres(PrivatePostgres):

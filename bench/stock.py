@@ -9,6 +9,7 @@ from typing import LiteralString
 import psycopg
 
 from bench.load import Load, organization_code, taxpayer_id
+from tests.support.event_ids import written_of_change
 from tests.support.outside.identities import china_today
 
 #: LeQi's most for one claim, and so the size of every range here.
@@ -59,15 +60,15 @@ _OLD_REQUESTS: LiteralString = """
         generate_series(g.first_sequence, g.last_sequence) AS s
 """
 
-_OLD_NUMBERS: LiteralString = """
+_OLD_NUMBERS: LiteralString = f"""
     INSERT INTO numbers (taxpayer_id, environment, prefix, sequence, range_id, range_first, range_last, status,
         issue_request_id, issue_date, assigned_at, changed_at, changed_by, event_id)
     SELECT g.taxpayer_id, 'sandbox', %(prefix)s, s, g.range_id, g.first_sequence, g.last_sequence, 'assigned',
         'BEFORE-' || lpad((s - g.position * 10000000000)::text, 9, '0'), %(today)s, g.created_at, g.created_at,
-        'before-' || s, gen_random_uuid()
+        'before-' || s, {written_of_change(prefix="%(prefix)s", sequence="s", step="1")}
     FROM (SELECT * FROM g WHERE used_up ORDER BY place, taxpayer_id) AS g,
         generate_series(g.first_sequence, g.last_sequence) AS s
-"""
+"""  # noqa: S608 -- constants
 
 
 def fill_stock(

@@ -51,6 +51,18 @@ _DIGITS_MATCH_MODE = (
     "prefix % 100 = CASE channel_mode WHEN 'self-use' THEN 70 WHEN 'on-behalf' THEN 71 WHEN 'joint' THEN 72 END"
 )
 
+# The event that tells of a change of one number spells in its id which number and which step it is of
+# (`worker.events`), so no two changes can name the same one: prefix, sequence and step are a change's key.
+# What happens to a range as a whole is told once for all its numbers; only then is the id of version 5.
+_NAMES_ITS_EVENT = """
+    CASE WHEN status = 'expired' OR (status = 'available' AND step = 1)
+         THEN substr(event_id::text, 15, 1) = '5'
+         ELSE starts_with(event_id::text, to_char(prefix, 'FM000000')
+                                          || to_char(sequence, 'FM00"-"0000"-8"000"-8"000"-"00')
+                                          || lpad(to_hex(step::integer), 4, '0'))
+    END
+"""
+
 
 def _owner() -> tuple[Column[str], Column[str]]:
     """The two columns that lead every key: whose it is, and in which world."""
@@ -385,6 +397,7 @@ numbers = Table(
         name="assigned",
     ),
     CheckConstraint("EXTRACT(year FROM issue_date) = 2000 + prefix / 10000", name="year"),
+    CheckConstraint(_NAMES_ITS_EVENT, name="event"),
     # A request has one number at most, whether it holds it or it is bound to it.
     Index(
         "uq_numbers_issue_request",
@@ -430,6 +443,7 @@ number_history = Table(
     Column("requested_by", Text),
     Column("event_id", Uuid, nullable=False),
     PrimaryKeyConstraint("taxpayer_id", "environment", "prefix", "sequence", "step"),
+    CheckConstraint(_NAMES_ITS_EVENT, name="event"),
     ForeignKeyConstraint(
         ["taxpayer_id", "environment", "prefix", "sequence"],
         [numbers.c.taxpayer_id, numbers.c.environment, numbers.c.prefix, numbers.c.sequence],

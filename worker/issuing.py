@@ -252,7 +252,7 @@ class Issuing:
             asked.key.issue_request_id,
             asked.issue_date,
             asked.message,
-            self._events.assigned_id(asked.key.taxpayer_id, taken),
+            self._events.assigned_id(asked.key, taken),
         )
 
     def _assigned(self, assigned: Assigned, event_id: str, items: Sequence[Item], now: datetime) -> Event:

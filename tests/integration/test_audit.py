@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, insert, text
@@ -13,6 +12,7 @@ from db.audit.invariants import INVARIANTS
 from db.audit.judging import MOST_NAMED, USUAL, Finding, audit
 from db.engine import open_engine
 from db.tables import deployment, metadata
+from tests.support.event_ids import of_range
 from tests.support.ledger import NOW, OTHER_TAXPAYER, TAXPAYER, Ledger
 from tests.support.offences import OFFENCES, Offence
 from tests.support.postgres import PrivatePostgres
@@ -104,7 +104,7 @@ def _fill(ledger: Ledger) -> None:
     ledger.range(550, claim_id="bad-1", status="quarantined", closed_at=NOW)
     ledger.range(600, status="foreign", listed_serial="theirs", listed_unused=100)
     # One event tells of all numbers of a manual range.
-    split = uuid4()
+    split = of_range()
     for place, name in enumerate(("R1", "R2")):
         ledger.request(name, "A")
         ledger.number(automatic, 100, 100 + place, name)

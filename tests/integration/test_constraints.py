@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from db.engine import constraint, open_engine, sqlstate
 from db.tables import metadata
 from tests.support.core.rows import DAY, FIRST, NOW, put_first_rows, second, table
+from tests.support.event_ids import of_change, of_range
 from tests.support.postgres import PrivatePostgres
 
 
@@ -38,7 +39,9 @@ class Case:
 
 _PRODUCTION = {"environment": "production"}
 _OPEN = {"status": "open", "settled_at": None, "next_attempt_at": NOW}
-_ASSIGNED = {"status": "assigned", "issue_request_id": "I2", "issue_date": DAY, "assigned_at": NOW}
+#: Names the event of a change of the second number.
+_TOLD = {"event_id": of_change(264470, 2, 1)}
+_ASSIGNED = {**_TOLD, "status": "assigned", "issue_request_id": "I2", "issue_date": DAY, "assigned_at": NOW}
 
 CASES = [
     Case("pk_channels", "a channel twice", "channels", {"channel_mode": "self-use"}),
@@ -231,7 +234,7 @@ CASES = [
         "ck_numbers_status",
         "a status that isn't one",
         "numbers",
-        {"status": "lost"},
+        {**_TOLD, "status": "lost"},
         unguarded="number_begins_available_or_assigned",
     ),
     Case("ck_numbers_bound", "available and bound to somebody", "numbers", {"bound_to": "I2"}),
@@ -273,15 +276,46 @@ CASES = [
         "uq_numbers_issue_request",
         "bound to a request that holds a number",
         "numbers",
-        {"status": "bound", "bound_to": "I1"},
+        {**_TOLD, "status": "bound", "bound_to": "I1"},
         unguarded="number_begins_available_or_assigned",
     ),
     Case("ck_numbers_assigned", "assigned to nobody", "numbers", {"status": "assigned"}),
     Case("ck_numbers_assigned", "available and somebody's", "numbers", {**_ASSIGNED, "status": "available"}),
     Case("ck_numbers_assigned", "assigned for no date", "numbers", {**_ASSIGNED, "issue_date": None}),
     Case("ck_numbers_year", "an invoice of another year", "numbers", {**_ASSIGNED, "issue_date": date(2027, 1, 1)}),
-    Case("pk_number_history", "a step twice", "number_history", {"step": 1}),
-    Case("fk_number_history_number", "a number that isn't there", "number_history", {"sequence": 9}),
+    *(
+        Case("ck_numbers_event", what, "numbers", {**_ASSIGNED, "event_id": event_id})
+        for what, event_id in [
+            ("the event of another number", of_change(264470, 1, 1)),
+            ("the event of another step", of_change(264470, 2, 2)),
+            ("the event of a number of another prefix", of_change(264471, 2, 1)),
+            ("an assignment told for a range", of_range()),
+        ]
+    ),
+    Case("ck_numbers_event", "a split told for one number", "numbers", _TOLD),
+    Case(
+        "ck_numbers_event",
+        "an expiry told for one number",
+        "numbers",
+        {**_TOLD, "status": "expired"},
+        unguarded="number_begins_available_or_assigned",
+    ),
+    Case("pk_number_history", "a step twice", "number_history", {"step": 1, "event_id": of_range()}),
+    Case(
+        "fk_number_history_number",
+        "a number that isn't there",
+        "number_history",
+        {"sequence": 9, "event_id": of_change(264470, 9, 2)},
+    ),
+    *(
+        Case("ck_number_history_event", what, "number_history", {"event_id": event_id})
+        for what, event_id in [
+            ("the event of another number", of_change(264470, 2, 2)),
+            ("the event of another step", of_change(264470, 1, 1)),
+            ("a change of one number told for a range", of_range()),
+        ]
+    ),
+    Case("ck_number_history_event", "a split told for one number", "number_history", {"step": 1}),
     Case("pk_answered_messages", "a message twice", "answered_messages", {"message": "/tests message"}),
     Case(
         "fk_answered_messages_issue_request",

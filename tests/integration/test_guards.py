@@ -14,6 +14,7 @@ from db.engine import constraint, open_engine
 from db.guards import TRANSITIONS
 from db.tables import metadata, number_history, numbers
 from tests.support.core.rows import DAY, NOW, put_first_rows, second, table
+from tests.support.event_ids import of_change, of_range
 from tests.support.postgres import PrivatePostgres
 
 #: The drawing, written out once more (docs/states.md).
@@ -63,15 +64,21 @@ def connection(engine: Engine) -> Iterator[Connection]:
         transaction.rollback()
 
 
+def event_of(status: str, step: int) -> UUID:
+    """Make the id of the event by which the second number came to this state."""
+    return of_range() if status == "expired" else of_change(264470, 2, step)
+
+
 def put_number(connection: Connection, status: str) -> None:
     """Put in the second number, in any state, as if it had come there by its steps."""
     connection.execute(text("ALTER TABLE numbers DISABLE TRIGGER number_begins_available_or_assigned"))
-    connection.execute(insert(numbers).values(second("numbers", status=status, step=5, **WHOSE[status])))
+    row = second("numbers", status=status, step=5, event_id=event_of(status, 5), **WHOSE[status])
+    connection.execute(insert(numbers).values(row))
     connection.execute(text("ALTER TABLE numbers ENABLE TRIGGER number_begins_available_or_assigned"))
 
 
 def step_to(connection: Connection, status: str, **changes: object) -> None:
-    values = {"status": status, "step": 6, **WHOSE[status], **changes}
+    values = {"status": status, "step": 6, "event_id": event_of(status, 6), **WHOSE[status], **changes}
     connection.execute(update(numbers).where(IS_SECOND).values(values))
 
 
@@ -128,7 +135,7 @@ def test_the_state_before_is_kept_whole(connection: Connection) -> None:
     put_number(connection, "assigned")
     before = connection.execute(select(numbers).where(IS_SECOND)).mappings().one()
 
-    later = {"changed_at": NOW + timedelta(hours=1), "changed_by": "/tests outcome", "event_id": UUID(int=99)}
+    later = {"changed_at": NOW + timedelta(hours=1), "changed_by": "/tests outcome"}
     step_to(connection, "available", requested_by="somebody", **later)
 
     [kept] = connection.execute(select(number_history).where(number_history.c.sequence == 2)).mappings()

@@ -1,16 +1,20 @@
 """Migrations build exactly what the models say, however often and by however many they are run."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, bindparam, event, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import IntegrityError
 
 import db.migrations
 from db.asking import carry_out
+from db.audit.judging import audit
 from db.engine import open_engine
 from db.guards import set_guards
 from db.migrate import WrongDatabaseError, check_database, migrate
@@ -18,6 +22,8 @@ from db.outbox import OutgoingMessage, add_messages
 from db.tables import metadata
 from tests.support.core.catalog import catalog
 from tests.support.core.world import at_once
+from tests.support.event_ids import of_change
+from tests.support.ledger import NOW, Ledger, prefix_of
 from tests.support.postgres import PrivatePostgres
 
 NewEngine = Callable[[], Engine]
@@ -237,3 +243,58 @@ def test_messages_that_lie_in_the_outbox_are_kept_when_they_become_parcels_and_b
     every = ("M1", "M2", "M3")
     assert apart == [(each, f"of {each}", "text/plain", 1, f"says {each}".encode()) for each in every]
     assert together == [([each], [f"of {each}"], ["text/plain"], [1], [7], f"says {each}".encode()) for each in every]
+
+
+def fill_with_numbers(connection: Connection, assigned: UUID, used: UUID) -> UUID:
+    """Put in a number that is assigned and one that was used, whose assignments were told by these events."""
+    ledger = Ledger(connection)
+    ledger.channel()
+    ledger.organization("A")
+    ledger.stock()
+    ledger.claim("automatic-1")
+    range_id = ledger.range(100, taken=2, claim_id="automatic-1")
+    for sequence, event_id in ((100, assigned), (101, used)):
+        ledger.request(f"R{sequence}", "A")
+        ledger.number(range_id, 100, sequence, f"R{sequence}", event_id=event_id)
+    ledger.use(101, "R101")
+    return range_id
+
+
+def test_numbers_whose_events_had_other_ids_keep_them_and_go_on(migrated: Engine) -> None:
+    assigned, used = uuid4(), uuid4()
+    alembic(migrated, lambda configuration: command.downgrade(configuration, "0010"))
+    with migrated.begin() as connection:
+        range_id = fill_with_numbers(connection, assigned, used)
+
+    alembic(migrated, lambda configuration: command.upgrade(configuration, "head"))
+
+    with migrated.begin() as connection:
+        ledger = Ledger(connection)
+        ledger.use(100, "R100")
+        kept = connection.execute(text("SELECT event_id FROM number_history ORDER BY sequence")).scalars()
+        assert list(kept) == [assigned, used]
+        ledger.request("R102", "A")
+    # What is changed since names its own event, in both tables.
+    later = NOW + timedelta(seconds=1)
+    with pytest.raises(IntegrityError, match="ck_numbers_event"), migrated.begin() as connection:
+        Ledger(connection).number(range_id, 100, 102, "R102", event_id=uuid4(), changed_at=later)
+    with pytest.raises(IntegrityError, match="ck_number_history_event"), migrated.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO number_history SELECT (jsonb_populate_record(h, :changes)).* FROM number_history AS h"
+            ).bindparams(bindparam("changes", {"step": 9, "changed_at": later.isoformat()}, JSONB)),
+        )
+    with migrated.connect() as connection:
+        assert [finding.offenders for finding in audit(connection, NOW) if finding.name == "guards-stand"] == [()]
+
+
+def test_numbers_that_name_their_events_already_are_held_to_it_all(migrated: Engine) -> None:
+    before = catalog(migrated)
+    with migrated.begin() as connection:
+        first = prefix_of(2026, "self-use")
+        fill_with_numbers(connection, of_change(first, 100, 1), of_change(first, 101, 1))
+
+    alembic(migrated, lambda configuration: command.downgrade(configuration, "0010"))
+    alembic(migrated, lambda configuration: command.upgrade(configuration, "head"))
+
+    assert catalog(migrated) == before

@@ -26,9 +26,9 @@ LEDGER = """
     INSERT INTO issue_requests VALUES
         ('T', 'sandbox', 'R', 'A', '2026-05-05', 'blue', 'self-use', NULL, 'assigned', NULL, 'single');
     INSERT INTO numbers VALUES ('T', 'sandbox', 264470, 1, '00000000-0000-0000-0000-000000000001', 1, 10, 'assigned',
-        'R', NULL, '2026-05-05', now(), 1, now(), 'me', NULL, '00000000-0000-0000-0000-000000000002');
+        'R', NULL, '2026-05-05', now(), 1, now(), 'me', NULL, '26447000-0000-8000-8000-010001000000');
 """
-USE_IT = "UPDATE numbers SET status = 'used', step = step + 1"
+USE_IT = "UPDATE numbers SET status = 'used', step = step + 1, event_id = '26447000-0000-8000-8000-010002000000'"
 
 
 @pytest.fixture

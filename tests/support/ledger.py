@@ -18,6 +18,7 @@ from db.tables import (
     ranges,
     stocks,
 )
+from tests.support.event_ids import of_change, of_range
 
 TAXPAYER = "91350100M000100Y43"
 OTHER_TAXPAYER = "91110000101623741K"
@@ -186,18 +187,19 @@ class Ledger:
         """
         ends_as = said.pop("status", None)
         assigned = issue_request_id is not None
+        prefix = prefix_of(year, channel_mode)
         values: dict[str, object] = {
             "status": "assigned" if assigned else "available",
             "issue_date": TODAY.replace(year=year) if assigned else None,
             "assigned_at": NOW if assigned else None,
             "changed_at": NOW,
             "changed_by": "/tests 1",
-            "event_id": uuid4(),
+            "event_id": of_change(prefix, sequence, 1) if assigned else of_range(),
         }
         self._put(
             numbers,
             taxpayer_id=taxpayer_id,
-            prefix=prefix_of(year, channel_mode),
+            prefix=prefix,
             sequence=sequence,
             range_id=range_id,
             range_first=first,
@@ -249,12 +251,13 @@ class Ledger:
 
     def _change(self, sequence: int, **said: object) -> UUID:
         """Take one step with a number; the step before is in the history, whether the database keeps it or not."""
-        event_id = uuid4()
         kept = [column.name for column in number_history.columns]
         one = numbers.c.sequence == sequence
         before = self.connection.execute(select(*(numbers.c[name] for name in kept)).where(one)).mappings().one()
+        step = before["step"] + 1
+        event_id = of_range() if said.get("status") == "expired" else of_change(before["prefix"], sequence, step)
         self.connection.execute(
-            update(numbers).where(one).values(step=numbers.c.step + 1, event_id=event_id, **said),
+            update(numbers).where(one).values(step=step, event_id=event_id, **said),
         )
         if self.connection.execute(select(number_history).where(number_history.c.sequence == sequence)).first() is None:
             self.connection.execute(insert(number_history).values(**before))

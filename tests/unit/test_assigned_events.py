@@ -1,15 +1,13 @@
-"""`number-assigned` is written by hand, for every invoice: to what the general way would write, under the same id."""
+"""`number-assigned` is written by hand, for every invoice: to what the general way would write."""
 
 import json
 from datetime import UTC, date, datetime
-from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.records import RequestKey, TakenNumber
+from db.records import RequestKey
 from schemas.cloudevents import encode_event
-from schemas.topics import Topic
 from worker.events import EventWriter, Number
 
 WRITER = EventWriter("sandbox")
@@ -77,10 +75,3 @@ def test_it_is_written_as_every_other_event(
     }
     assert event.body == encode_event(envelope)
     assert json.loads(event.body) == json.loads(encode_event(envelope))
-
-
-@given(TAXPAYERS, st.integers(0, 10**6), st.integers(0, 10**14 - 1), st.integers(1, 99))
-def test_its_id_is_that_of_the_fact(taxpayer_id: str, prefix: int, sequence: int, step: int) -> None:
-    taken = TakenNumber(UUID(int=1), prefix, sequence, 0, 10**14 - 1, "automatic", step)
-
-    assert WRITER.assigned_id(taxpayer_id, taken) == str(WRITER.change_id(Topic.NUMBER_ASSIGNED, taxpayer_id, taken))

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from tests.support.core.asked import invoices
 from tests.support.core.world import Core
+from tests.support.event_ids import written_of_change
 
 #: The tables that grow with the years.
 GROWING = ("issue_requests", "numbers", "number_history", "answered_messages", "ranges", "claims", "usage", "outbox")
@@ -39,11 +40,12 @@ _PAST = f"""
         issue_request_id, issue_date, assigned_at, changed_at, changed_by, event_id)
     SELECT r.taxpayer_id, r.environment, r.prefix, r.first_sequence + n, r.range_id, r.first_sequence, r.last_sequence,
         'assigned', 'past-' || (r.first_sequence - 500000000 + n), '2026-11-01', r.created_at, r.created_at, 'm',
-        gen_random_uuid()
+        {written_of_change(sequence="r.first_sequence + n", step="1")}
     FROM ranges AS r, generate_series(0, 99) AS n WHERE r.status = 'used-up';
     INSERT INTO number_history (taxpayer_id, environment, prefix, sequence, step, status, changed_at, changed_by,
         event_id)
-    SELECT taxpayer_id, environment, prefix, sequence, 0, 'available', changed_at, 'm', event_id FROM numbers;
+    SELECT taxpayer_id, environment, prefix, sequence, 0, 'available', changed_at, 'm',
+        {written_of_change(step="0")} FROM numbers;
     INSERT INTO answered_messages (taxpayer_id, environment, issue_request_id, message)
     SELECT taxpayer_id, environment, issue_request_id, 'again' FROM issue_requests;
 """  # noqa: S608 -- constants of this file

@@ -7,6 +7,7 @@ from db.engine import constraint
 from db.guards import TRANSITIONS
 from tests.support.core.asked import binding, invoice, outcome
 from tests.support.core.world import Core
+from tests.support.event_ids import of_range, written_of_change
 
 STATES = ("available", "bound", "assigned", "held", "used", "voided", "expired")
 
@@ -23,17 +24,19 @@ ALLOWED = {
 
 _HOLDS = {"assigned", "held", "used"}
 
-_MOVE = """
-    UPDATE numbers SET status = :status, step = step + 1, event_id = gen_random_uuid(),
+_MOVE = f"""
+    UPDATE numbers SET status = :status, step = step + 1,
+        event_id = CASE WHEN :status = 'expired' THEN CAST(:of_range AS uuid)
+                        ELSE {written_of_change(step="step + 1")} END,
         bound_to = CASE WHEN :status = 'bound' THEN 'R1' END,
         issue_request_id = CASE WHEN :holds THEN 'R1' END,
         issue_date = CASE WHEN :holds THEN DATE '2026-11-23' END,
         assigned_at = CASE WHEN :holds THEN changed_at END
-"""
+"""  # noqa: S608 -- constants
 
 
 def move(core: Core, status: str) -> None:
-    core.change(_MOVE, status=status, holds=status in _HOLDS)
+    core.change(_MOVE, status=status, holds=status in _HOLDS, of_range=str(of_range()))
 
 
 def one_number(core: Core, status: str) -> str:

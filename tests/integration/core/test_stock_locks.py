@@ -13,6 +13,7 @@ from db.engine import open_engine
 from db.ranges import close_used_up_ranges
 from db.records import Stock, StockKey
 from db.stocks import lock_stocks, lock_stocks_of_taxpayers, stocks_without_claim
+from tests.support.event_ids import of_range, written_of_change
 from tests.support.ledger import NOW, OTHER_TAXPAYER, TAXPAYER, Ledger
 
 ENVIRONMENT = "sandbox"
@@ -79,14 +80,16 @@ def test_ranges_are_closed_without_a_look_at_each_number_of_the_taxpayer(engine:
         # All but the last were voided since, whose history is of no interest here.
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(
-            text("""
+            text(f"""
                 INSERT INTO numbers (taxpayer_id, environment, prefix, sequence, range_id, range_first, range_last,
                     status, changed_at, changed_by, event_id)
                 SELECT taxpayer_id, environment, prefix, s, range_id, first_sequence, last_sequence,
-                    CASE WHEN s = last_sequence THEN 'available' ELSE 'voided' END, :now, '/tests 1', gen_random_uuid()
+                    CASE WHEN s = last_sequence THEN 'available' ELSE 'voided' END, :now, '/tests 1',
+                    CASE WHEN s = last_sequence THEN CAST(:split AS uuid)
+                         ELSE {written_of_change(sequence="s", step="1")} END
                 FROM ranges, generate_series(first_sequence, last_sequence) AS s
-            """),
-            {"now": NOW},
+            """),  # noqa: S608 -- constants
+            {"now": NOW, "split": of_range()},
         )
         connection.execute(text("ANALYZE numbers"))
     with engine.begin() as connection:

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Table, insert
 
 from db.tables import metadata
+from tests.support.event_ids import of_change, of_range
 
 NOW = datetime(2026, 11, 23, 2, tzinfo=UTC)
 DAY = date(2026, 11, 23)
@@ -75,7 +76,7 @@ FIRST: dict[str, dict[str, Any]] = {
         "assigned_at": NOW,
         "changed_at": NOW,
         "changed_by": "/tests message",
-        "event_id": UUID(int=11),
+        "event_id": of_change(264470, 1, 1),
     },
     "number_history": {
         **_OWNER,
@@ -85,7 +86,7 @@ FIRST: dict[str, dict[str, Any]] = {
         "status": "available",
         "changed_at": NOW,
         "changed_by": "/tests message",
-        "event_id": UUID(int=12),
+        "event_id": of_range(),
     },
     "answered_messages": {**_OWNER, "issue_request_id": "I1", "message": "/tests message"},
     "number_bindings": {
@@ -147,8 +148,9 @@ _OTHER: dict[str, dict[str, Any]] = {
         "issue_request_id": None,
         "issue_date": None,
         "assigned_at": None,
+        "event_id": of_range(),
     },
-    "number_history": {"step": 2},
+    "number_history": {"step": 2, "event_id": of_change(264470, 1, 2)},
     "answered_messages": {"message": "/tests another message"},
     "number_bindings": {"binding_id": "B2"},
     "invoice_outcomes": {"outcome_id": "O2"},
