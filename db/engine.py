@@ -33,7 +33,7 @@ def open_engine(url: str, *, application: str, pool_size: int = 5, silence: floa
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         message = "FUMA_DATABASE_URL is not an address like postgresql://user:password@host:5432/database"
         raise ValueError(message) from None
     if parsed.get_backend_name() != "postgresql":

@@ -258,8 +258,13 @@ def leqi_authorities(settings: Settings) -> ssl.SSLContext | None:
 
 
 def open_listing(settings: Settings) -> ChannelGateway | None:
-    """Make the client of the gateway that can list ranges; None where the settings name none."""
-    return None if settings.channel_gateway_url is None else ChannelGateway(settings.channel_gateway_url)
+    """Make the client of the gateway that can list ranges; None where there is none. Raises `SettingsError`."""
+    if settings.channel_gateway_url is None:
+        return None
+    try:
+        return ChannelGateway(settings.channel_gateway_url)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def claim_terms(settings: Settings) -> ClaimTerms:

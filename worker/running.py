@@ -64,7 +64,10 @@ def run_worker(settings: Settings, topics: Collection[Topic]) -> int:
     _stop_at_signals(stopping)
     health = Health()
     with database_address(settings) as address, serve_health(settings.http_port, health):
-        engine = open_engine(address, application="fuma-worker", pool_size=_CONNECTIONS, silence=_SILENCE)
+        try:
+            engine = open_engine(address, application="fuma-worker", pool_size=_CONNECTIONS, silence=_SILENCE)
+        except ValueError as error:
+            raise StartRefusedError(str(error)) from None
         try:
             if _wait_for_database(engine, settings.environment.value, stopping):
                 _work(settings, topics, engine, health, stopping)

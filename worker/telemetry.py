@@ -30,7 +30,8 @@ _NEVER_SHOWN = frozenset(
     | {"secret", "statement", "token", "value", "values"},
 )
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+#: Up to the last "@", for a password may have one that nobody encoded.
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 
 
 def worker_name() -> str:

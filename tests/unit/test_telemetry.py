@@ -74,6 +74,8 @@ def test_fields_that_carry_contents_are_masked(field: str, stream: io.StringIO) 
         (object(), "<object>"),
         ([{"a": SECRET}], ["<dict>"]),
         (f"amqp://fuma:{SECRET}@broker/vhost", "amqp://***@broker/vhost"),
+        (f"amqp://fuma:p@{SECRET}@broker/vhost", "amqp://***@broker/vhost"),
+        (f"tried amqp://fuma:{SECRET}@one, amqp://fuma:{SECRET}@two", "tried amqp://***@one, amqp://***@two"),
         ("x" * 400, "x" * 300 + "…"),
         (list(range(25)), [*range(20), "…"]),
         (None, None),

@@ -182,20 +182,8 @@ class Fuma:
 
     def run(self, *args: str, **settings: str | None) -> Finished:
         """Run a command to its end, within 110 s."""
-        try:
-            done = subprocess.run(
-                [str(_FUMA), *args],
-                env=self.environment(settings),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_COMMAND_LIMIT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as expired:
-            message = f"fuma {args} did not end within {_COMMAND_LIMIT_S} s: {expired.stderr!r}"
-            raise AssertionError(message) from None
-        return Finished(args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        with self.start(*args, **settings) as running:
+            return running.finished(_COMMAND_LIMIT_S)
 
     def ok(self, *args: str, **settings: str | None) -> str:
         """Run a command that must succeed; gives what it printed."""
@@ -217,3 +205,8 @@ class Fuma:
     def worker(self, *args: str, **settings: str | None) -> Worker:
         """Start a worker; it may not be ready yet."""
         return Worker(args, self.environment(settings), self.folder)
+
+    def said(self) -> dict[str, str]:
+        """Give all that its processes wrote to stdout and stderr so far, and others' from the same folder, by file."""
+        files = (file for file in self.folder.iterdir() if file.suffix in {".out", ".err"})
+        return {file.name: file.read_text(errors="replace") for file in files}
