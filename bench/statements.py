@@ -53,7 +53,7 @@ def main() -> None:
     engine = open_engine(database_url, application="fuma-bench-statements")
     clock = Clock()
     relay = Relay(engine, cast("Broker", _ConfirmsAtOnce()), clock, Metrics())
-    transactions = Transactions(engine, relay, clock, Fence(engine).check)
+    transactions = Transactions(engine, relay, clock, Fence(engine).look)
     issuing = Issuing(Environment.SANDBOX.value, clock)
     relay.start()
     began, handled = time.monotonic(), 0

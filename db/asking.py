@@ -3,14 +3,18 @@
 A batch of few requests costs little but its round trips, and each of its statements knows what to ask before the one
 before is answered. So the queries of the way of a batch are made first and sent together: each sees what those before
 it did, locks among it, as if it had been sent alone. Every other statement goes the usual way, by SQLAlchemy itself.
+
+What begins a transaction, and what it changes without an answer that matters, is held back until something is asked:
+it goes along with that, or with the commit.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast, overload
 
 import psycopg
-from sqlalchemy import Connection, Dialect, TextClause
+from sqlalchemy import Connection, Dialect, Engine, TextClause, event, text
 from sqlalchemy.exc import DBAPIError
 
 Found = TypeVar("Found")
@@ -20,6 +24,12 @@ Second = TypeVar("Second")
 Third = TypeVar("Third")
 Fourth = TypeVar("Fourth")
 Fifth = TypeVar("Fifth")
+Sixth = TypeVar("Sixth")
+
+#: Where a transaction keeps what it holds back.
+_HELD_BACK = "held back"
+
+_BEGIN = text("BEGIN")
 
 _NOT_COMMITTED = "a statement of this transaction had failed: it was rolled back, not committed"
 
@@ -44,8 +54,8 @@ class Query(NamedTuple, Generic[Read_co]):
     parameters: Mapping[str, object]
     #: May raise where the answer is not what it must be.
     read: Callable[[Reply], Read_co]
-    #: What is raised where a row with the same key stands already; None for what any other refusal raises.
-    conflict: type[Exception] | None = None
+    #: What is raised instead of some of the server's refusals.
+    instead: Mapping[type[psycopg.Error], Callable[[], Exception]] = {}
 
 
 def no_answer(_reply: Reply) -> None:
@@ -67,8 +77,9 @@ def ask_together(
     third: Query[Third],
     fourth: Query[Fourth],
     fifth: Query[Fifth],
+    sixth: Query[Sixth],
     /,
-) -> tuple[First, Second, Third, Fourth, Fifth]: ...
+) -> tuple[First, Second, Third, Fourth, Fifth, Sixth]: ...
 def ask_together(connection: Connection, /, *queries: Query[Any]) -> tuple[Any, ...]:
     """Send queries in one round trip, carried out in their order; gives what each answer is read as.
 
@@ -77,6 +88,47 @@ def ask_together(connection: Connection, /, *queries: Query[Any]) -> tuple[Any, 
     what its `read` raises.
     """
     return tuple(_sent(connection, queries))
+
+
+@contextmanager
+def begin(engine: Engine, *queries: Query[None]) -> Iterator[Connection]:
+    """Begin a transaction with these queries, which go to the server with the first that is asked.
+
+    What is not committed by `ask_and_commit` is rolled back at the end of the block.
+    """
+    with engine.connect() as connection:
+        driver = _driver(connection)
+        # The driver begins transactions by itself otherwise, and waits for the server's word before it goes on.
+        driver.autocommit = True
+        connection.info[_HELD_BACK] = [Query(_BEGIN, {}, no_answer), *queries]
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                _leave(connection, driver)
+
+
+def _leave(connection: Connection, driver: "psycopg.Connection[Any]") -> None:
+    del connection.info[_HELD_BACK]
+    try:
+        driver.rollback()
+        driver.autocommit = False
+    except psycopg.Error as error:
+        # Lost: what was not committed never will be, and the error that led here is the one to tell of.
+        connection.invalidate(error)
+
+
+def hold_back(connection: Connection, queries: Iterable[Query[object]]) -> None:
+    """Send changes with what is asked next, or with the commit; at once where an answer of theirs has to be looked at.
+
+    Only a transaction of `begin` has something held back; in any other they are sent at once too.
+    """
+    asked = list(queries)
+    held: list[Query[object]] | None = connection.info.get(_HELD_BACK)
+    if held is None or not _need_no_look(asked):
+        carry_out(connection, asked)
+    else:
+        held += asked
 
 
 def carry_out(connection: Connection, queries: Iterable[Query[object]]) -> None:
@@ -89,14 +141,34 @@ def ask_and_commit(connection: Connection, queries: Sequence[Query[Found]]) -> l
     """Send the last queries of a transaction and its commit in one round trip; gives what each answer is read as.
 
     Where the server refuses one, or the commit, nothing is committed: raises `DBAPIError`. Of a connection that is lost
-    meanwhile nobody knows. What a `read` raises comes after the commit.
+    meanwhile nobody knows. What a `read` of these queries raises comes after the commit.
     The block that began the transaction has nothing left to commit.
     """
+    if not _need_no_look(connection.info.get(_HELD_BACK, ())):
+        _sent(connection, [])
     return _sent(connection, queries, commit=True)
 
 
-def _sent(connection: Connection, queries: Sequence[Query[Any]], *, commit: bool = False) -> list[Any]:
-    driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+@event.listens_for(Engine, "before_cursor_execute")
+def _send_held_back(connection: Connection, *_of_the_statement: object) -> None:
+    """Keep the order: a statement that goes the usual way comes after what was held back before it."""
+    if connection.info.get(_HELD_BACK):
+        _sent(connection, [])
+
+
+def _need_no_look(queries: Iterable[Query[object]]) -> bool:
+    return all(query.read is no_answer for query in queries)
+
+
+def _driver(connection: Connection) -> "psycopg.Connection[Any]":
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+
+
+def _sent(connection: Connection, asked: Sequence[Query[Any]], *, commit: bool = False) -> list[Any]:
+    driver = _driver(connection)
+    held: list[Query[Any]] = connection.info.get(_HELD_BACK, [])
+    queries = [*held, *asked]
+    held.clear()
     replies: list[psycopg.Cursor[Any]] = []
     try:
         # All are there before the first is sent: a refusal may come while its own statement is on the way.
@@ -113,12 +185,14 @@ def _sent(connection: Connection, queries: Sequence[Query[Any]], *, commit: bool
         # What came before it may be the cause: the first whose answer is wrong is the one to tell of.
         for query, reply in zip(queries, replies, strict=False):
             if reply.statusmessage is None:
-                if query.conflict is not None and isinstance(error, psycopg.errors.UniqueViolation):
-                    raise query.conflict from None
+                for refusal, make in query.instead.items():
+                    if isinstance(error, refusal):
+                        raise make() from None
                 break
             query.read(reply)
         raise _as_sqlalchemy_would(connection, driver, error) from None
-    return [query.read(reply) for query, reply in zip(queries, replies, strict=True)]
+    answers = [query.read(reply) for query, reply in zip(queries, replies, strict=True)]
+    return answers[len(answers) - len(asked) :]
 
 
 def _as_sqlalchemy_would(connection: Connection, driver: "psycopg.Connection[Any]", error: psycopg.Error) -> Exception:

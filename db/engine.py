@@ -1,10 +1,15 @@
 """Engines: how Fuma connects to PostgreSQL, and what is said of an error without showing a row."""
 
+import math
+import time
+
 import psycopg
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.silence import bound_silence
 
@@ -16,6 +21,9 @@ DATABASE_ERRORS = (DBAPIError, NoConnectionError, psycopg.Error)
 _OF_THE_DATA = ("21", "22", "23", "54", "P0")
 #: What psycopg itself refuses to send, as a text with a NUL character; no server was asked, so there is no SQLSTATE.
 _NEVER_SENT = (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError, psycopg.ProgrammingError)
+
+#: Seconds without use after which a connection is asked for a word before it is used again.
+_RESTED = 1.0
 
 #: What is said where the server's certificate, or the lack of one, ends it.
 UNTRUSTED = (
@@ -43,7 +51,8 @@ def open_engine(url: str, *, application: str, pool_size: int = 5, silence: floa
         parsed.set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=2,
-        pool_pre_ping=True,
+        # Whose plans are made is the one to take.
+        pool_use_lifo=True,
         hide_parameters=True,
         connect_args={
             "application_name": application,
@@ -51,7 +60,9 @@ def open_engine(url: str, *, application: str, pool_size: int = 5, silence: floa
             "options": "-c TimeZone=UTC -c statement_timeout=30s -c lock_timeout=10s"
             " -c idle_in_transaction_session_timeout=60s"
             # A plan made while tables were empty must not be kept when they have grown.
-            " -c plan_cache_mode=force_custom_plan",
+            " -c plan_cache_mode=force_custom_plan"
+            # To compile a statement takes longer than any of ours.
+            " -c jit=off",
             # A peer that went away without a word is noticed within half a minute.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -62,7 +73,31 @@ def open_engine(url: str, *, application: str, pool_size: int = 5, silence: floa
     )
     if silence is not None:
         bound_silence(engine, silence)
+    _look_at_rested(engine)
     return engine
+
+
+def _look_at_rested(engine: Engine) -> None:
+    """Ask a connection that has rested for a word before it is used again: the server may have gone meanwhile.
+
+    One that was used just now is not asked, it would cost each batch a round trip; whoever finds it lost tries again.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def _rest(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["rests since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _look(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if time.monotonic() - record.info.get("rests since", math.inf) > _RESTED and not _is_alive(engine, connection):
+            raise InvalidatePoolError
+
+
+def _is_alive(engine: Engine, connection: DBAPIConnection) -> bool:
+    try:
+        return engine.dialect.do_ping(connection)
+    except psycopg.Error:
+        return False
 
 
 def sqlstate(error: BaseException) -> str | None:

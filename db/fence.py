@@ -6,12 +6,13 @@ connection and each transaction that changes anything looks first. What no look 
 files put back under it (a snapshot of its disk): after that an operator has to say it, with `fuma recovered`.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, event, exists, select, text, update
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import OperationalError
 
 from db.asking import Query, Reply, ask
 from db.tables import claims, deployment, ranges
@@ -66,18 +67,11 @@ class Fence:
         self.refusal: str | None = None
         event.listen(engine, "connect", self._look_at_new)
 
-    def check(self, connection: Connection) -> None:
-        """Look before anything is changed; raises `AnotherDatabaseError`."""
+    def look(self) -> Query[None]:
+        """Give the look that comes before anything is changed; it raises `AnotherDatabaseError`, asked or at once."""
         if self.refusal is not None:
-            self._shut()
-        try:
-            is_another = is_another_database(connection)
-        except ProgrammingError as error:
-            if not isinstance(error.orig, _HALF_RESTORED):
-                raise
-            is_another = True
-        if is_another:
-            self._shut()
+            raise AnotherDatabaseError
+        return look(self._shut)
 
     def _look_at_new(self, connection: "psycopg.Connection[Any]", _record: object) -> None:
         try:
@@ -88,11 +82,21 @@ class Fence:
             connection.rollback()
         if row is None or row[0]:
             connection.close()
-            self._shut()
+            raise self._shut()
 
-    def _shut(self) -> None:
+    def _shut(self) -> AnotherDatabaseError:
         self.refusal = REFUSAL
-        raise AnotherDatabaseError
+        return AnotherDatabaseError()
+
+
+def look(refusal: Callable[[], Exception] = AnotherDatabaseError) -> Query[None]:
+    """Ask whether this database is the one that was recorded; raises `refusal` where it is another, or half of one."""
+
+    def read(reply: Reply) -> None:
+        if _is_another(reply):
+            raise refusal()
+
+    return Query(_LOOK, {}, read, dict.fromkeys(_HALF_RESTORED, refusal))
 
 
 def present_identity(connection: Connection) -> str:

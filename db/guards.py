@@ -2,6 +2,9 @@
 
 A number changes its state only by a step of the drawing, and every state that it had is kept.
 
+A number is stored only once its range's cursor has passed it, and a cursor never goes back: so no number is given out
+twice, whatever a worker believes of its cursor.
+
 What a request and a number point to is looked up once for a statement's rows together: a foreign key asks for each row
 by itself, which took more than half of the database's time of an invoice.
 The guards refuse what the keys refused, under their names and SQLSTATE: a row whose other end isn't there.
@@ -105,13 +108,15 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
 BEGIN
     IF EXISTS (
         SELECT FROM (
-            SELECT DISTINCT taxpayer_id, environment, range_id, prefix, range_first, range_last FROM stored) AS k
+            SELECT taxpayer_id, environment, range_id, prefix, range_first, range_last, max(sequence) AS furthest
+            FROM stored GROUP BY taxpayer_id, environment, range_id, prefix, range_first, range_last) AS k
         WHERE NOT EXISTS (
             SELECT FROM ranges AS r
             WHERE r.taxpayer_id = k.taxpayer_id AND r.environment = k.environment AND r.range_id = k.range_id
-              AND r.prefix = k.prefix AND r.first_sequence = k.range_first AND r.last_sequence = k.range_last))
+              AND r.prefix = k.prefix AND r.first_sequence = k.range_first AND r.last_sequence = k.range_last
+              AND r.next_sequence > k.furthest))
     THEN
-        RAISE EXCEPTION 'a number names a range of that extent that is not there'
+        RAISE EXCEPTION 'a number names a range of that extent that is not there, or whose cursor has not passed it'
             USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'fk_numbers_range';
     END IF;
     IF EXISTS (
@@ -180,6 +185,10 @@ REFERENCING NEW TABLE AS stored FOR EACH STATEMENT EXECUTE FUNCTION require_rang
 CREATE TRIGGER range_keeps_its_extent BEFORE DELETE
 OR UPDATE OF taxpayer_id, environment, range_id, prefix, first_sequence, last_sequence ON ranges
 FOR EACH ROW EXECUTE FUNCTION refuse_change()
+""",
+    """
+CREATE TRIGGER range_cursor_never_goes_back BEFORE UPDATE OF next_sequence ON ranges
+FOR EACH ROW WHEN (NEW.next_sequence < OLD.next_sequence) EXECUTE FUNCTION refuse_change()
 """,
     """
 CREATE TRIGGER request_keeps_its_key BEFORE DELETE

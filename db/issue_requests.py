@@ -5,6 +5,7 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import NamedTuple
 
+import psycopg
 from sqlalchemy import Connection, text
 
 from db.arrays import dates, of_requests, texts, texts_or_nulls
@@ -327,7 +328,7 @@ def remembered_messages(
 
 
 def _add(environment: str, new: Sequence[NewRequest], now: datetime) -> Query[None]:
-    return Query(_ADD, _columns(environment, new, now), no_answer, RequestTakenError)
+    return Query(_ADD, _columns(environment, new, now), no_answer, {psycopg.errors.UniqueViolation: RequestTakenError})
 
 
 def _take_over(environment: str, again: Sequence[NewRequest], now: datetime) -> Query[None]:

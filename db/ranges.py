@@ -112,15 +112,12 @@ def move_cursors(
     *,
     now: datetime,
 ) -> list[Query[None]]:
-    """Set the next free sequence of each range (taxpayer, range, next); a range whose end is passed is used up."""
+    """Set the next free sequence of each range (taxpayer, range, next); a range whose end is passed is used up.
+
+    Comes before the numbers are stored that it passes: the database refuses one that lies at a cursor or beyond.
+    """
     if not cursors:
         return []
-
-    def read(moved: Reply) -> None:
-        if moved.rowcount != len(cursors):
-            message = f"{len(cursors)} ranges were to be moved, {moved.rowcount} were"
-            raise AssertionError(message)
-
     parameters = {
         "environment": environment,
         "now": now,
@@ -128,7 +125,7 @@ def move_cursors(
         "range_ids": [range_id for _, range_id, _ in cursors],
         "nexts": [following for _, _, following in cursors],
     }
-    return [Query(_MOVE_CURSORS, parameters, read)]
+    return [Query(_MOVE_CURSORS, parameters, no_answer)]
 
 
 def close_used_up_ranges(environment: str, taxpayer_ids: Collection[str], *, now: datetime) -> list[Query[None]]:

@@ -83,7 +83,7 @@ class Worker:
         unit_id = direct_unit_id(settings)
         self.relay = Relay(around.engine, around.broker, clock, around.metrics)
         self.fence = Fence(around.engine)
-        transactions = Transactions(around.engine, self.relay, clock, self.fence.check)
+        transactions = Transactions(around.engine, self.relay, clock, self.fence.look)
         settling = Settling(environment, unit_id, clock, ABANDON_AFTER, claim_terms(settings))
         self._calls = ClaimCalls(
             environment,

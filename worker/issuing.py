@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
-from db.asking import ask, ask_together, carry_out
+from db.asking import Query, ask, ask_together, hold_back, no_answer
 from db.issue_requests import (
     NewRequest,
     add_requests,
@@ -21,6 +21,7 @@ from db.issue_requests import (
 )
 from db.numbers import (
     AssignedNumber,
+    ChangedMeanwhileError,
     assign_numbers,
     bound_numbers,
     find_numbers,
@@ -54,6 +55,17 @@ from worker.decoding import Item, message_of
 from worker.events import Event, EventWriter, Number
 from worker.levels import record_crossing
 
+# The plans of these statements are made once for a session, perhaps while tables are empty: they may use indexes and
+# nothing else. To plan each batch anew took longer than to carry it out.
+_PLANNED_ONCE: Query[None] = Query(
+    text("""
+        SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+               set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+    """),
+    {},
+    no_answer,
+)
+
 #: Waiting requests that one transaction ends at most.
 _MOST_AT_ONCE = 500
 
@@ -65,19 +77,20 @@ class Issuing:
         self._environment = environment
         self._clock = clock
         self._events = EventWriter(environment)
+        #: As they were last read, of organisations that are registered.
+        self._channels: dict[str, OrganizationChannel] = {}
 
     def handle(self, connection: Connection, items: Sequence[Item]) -> list[Answer]:
         """Assign numbers to a batch of requests, and give the answers to publish once this is committed."""
         now = self._clock.now()
         requests = [cast("InvoiceIssuing | PlainIssuing", item.request) for item in items]
-        organizations = {each.organization for each in requests}
-        channels = ask(connection, channels_of_organizations(self._environment, organizations))
+        channels = self._channels_of(connection, {each.organization for each in requests})
         asked = [
             _asked(position, request, channels[request.organization], message_of(items[position].event))
             for position, request in enumerate(requests)
             if request.organization in channels
         ]
-        decisions, shelves, closed = self._decide(connection, asked, now)
+        decisions, shelves, closed = self._decide(connection, channels, asked, now)
         numbers = self._apply(connection, decisions, shelves, closed, items, now)
         answers = self._answers(decisions, numbers, items, now)
         answers += [
@@ -127,19 +140,38 @@ class Issuing:
         lock_stocks(connection, self._environment, [_stock_of(found[0])])
         return self._end(connection, found, Reason.CANCELLED, reason, self._clock.now())
 
+    def _channels_of(self, connection: Connection, organizations: Collection[str]) -> Mapping[str, OrganizationChannel]:
+        """Tell the channels of those that are registered: as they were, for the database has the last word later."""
+        hold_back(connection, [_PLANNED_ONCE])
+        known = self._channels
+        if any(each not in known for each in organizations):
+            return ask(connection, channels_of_organizations(self._environment, organizations))
+        return {each: known[each] for each in organizations}
+
+    def _insist_on(
+        self, channels: Mapping[str, OrganizationChannel], present: Mapping[str, OrganizationChannel]
+    ) -> None:
+        """Remember the channels as they are now; raises `ChangedMeanwhileError` where others were gone by."""
+        known = {code: channel for code, channel in self._channels.items() if code not in channels}
+        self._channels = {**known, **present}
+        if _stocks_of(present) != _stocks_of(channels):
+            raise ChangedMeanwhileError
+
     def _decide(
         self,
         connection: Connection,
+        channels: Mapping[str, OrganizationChannel],
         asked: Sequence[Asked],
         now: datetime,
     ) -> tuple[Decisions, Mapping[StockKey, Shelf], Collection[RequestKey]]:
         """Lock, read and decide; tells too which of the requests were asked before and closed."""
         keys, stock_keys = {each.key for each in asked}, {each.stock_key for each in asked}
-        stocks, ranges, pools, requests, bound = self._gather(connection, keys, stock_keys)
+        present, stocks, ranges, pools, requests, bound = self._gather(connection, channels, keys, stock_keys)
+        self._insist_on(channels, present)
         if len(stocks) < len(stock_keys):
             # Read again: whoever made the missing ones may have claimed for them too.
             lock_stocks(connection, self._environment, stock_keys)
-            stocks, ranges, pools, requests, bound = self._gather(connection, keys, stock_keys)
+            _, stocks, ranges, pools, requests, bound = self._gather(connection, channels, keys, stock_keys)
         shelves = {key: Shelf(stock, ranges[key], pools[key]) for key, stock in stocks.items()}
         known = self._known(connection, asked, requests, bound)
         closed = {key for key, request in requests.items() if request.status == "closed"}
@@ -148,9 +180,11 @@ class Issuing:
     def _gather(
         self,
         connection: Connection,
+        organizations: Collection[str],
         keys: Collection[RequestKey],
         stock_keys: Collection[StockKey],
     ) -> tuple[
+        dict[str, OrganizationChannel],
         dict[StockKey, Stock],
         Mapping[StockKey, list[OpenRange]],
         Mapping[StockKey, list[TakenNumber]],
@@ -160,6 +194,7 @@ class Issuing:
         """Lock the stocks that exist, and then read, in the same round trip, what they have and who asked before."""
         return ask_together(
             connection,
+            channels_of_organizations(self._environment, organizations),
             existing_stocks(self._environment, stock_keys),
             open_ranges(self._environment, stock_keys),
             pooled_numbers(self._environment, stock_keys),
@@ -215,12 +250,12 @@ class Issuing:
         for key, shelf in shelves.items():
             taken[key.taxpayer_id, key.channel_mode] += shelf.taken
         again = [(each.key, each.message) for each in decisions.waiting_again]
-        carry_out(
+        hold_back(
             connection,
             [
                 *add_requests(self._environment, new, closed, now=now),
-                *assign_numbers(self._environment, numbers, now=now),
                 *move_cursors(self._environment, cursors, now=now),
+                *assign_numbers(self._environment, numbers, now=now),
                 *close_used_up_ranges(self._environment, stored, now=now),
                 *add_usage(self._environment, taken, now=now),
                 *remember_messages(self._environment, _repetitions(decisions.repeated)),
@@ -344,6 +379,11 @@ def _asked(position: int, request: InvoiceIssuing | PlainIssuing, channel: Organ
         request.number,
         message,
     )
+
+
+def _stocks_of(channels: Mapping[str, OrganizationChannel]) -> dict[str, tuple[str, str]]:
+    """Give whose stocks each organisation draws from, and in which mode: all that issuing goes by."""
+    return {code: (channel.taxpayer_id, channel.channel_mode) for code, channel in channels.items()}
 
 
 def _new(asked: Asked, status: str, items: Sequence[Item]) -> NewRequest:

@@ -47,6 +47,10 @@ _STRETCH = 5.0
 #: Seconds without a delivery, the database answering, after which there is no trouble any more.
 _QUIET = 10.0
 
+#: Deliveries of a batch from which on the next one waits to grow old: where fewer come in the time that a batch takes,
+#: to wait for more costs each of them more than it saves the database.
+_WORTH_WAITING = 32
+
 #: How long a batch is tried again before its deliveries are given back and the lane waits for the database.
 _PATIENCE = 10.0
 
@@ -65,7 +69,10 @@ class AbandonedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Gathering:
-    """How deliveries become a batch: it closes at `size`, or when its oldest is `age` seconds old."""
+    """How deliveries become a batch: it closes at `size`, or when its oldest is `age` seconds old.
+
+    While few come it doesn't wait: it closes with what has come when the batch before is done.
+    """
 
     size: int
     age: float
@@ -133,13 +140,15 @@ class Lane:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        many = False
         while not self._stopping.is_set():
             self.turned_at = time.monotonic()
             batch = self._subscription.next_batch(
                 size=self._gathering.size,
-                age=self._gathering.age,
+                age=self._gathering.age if many else 0.0,
                 wait=0.5,
             )
+            many = batch is not None and len(batch.deliveries) >= _WORTH_WAITING
             if batch is None:
                 self._note_quiet()
                 continue

@@ -113,13 +113,13 @@ class Stocking:
         most = min(shelf.remaining, _MOST_AT_ONCE)
         waiting = waiting_requests(connection, self._environment, key, most=most)
         served = [(request, taken) for request in waiting if (taken := shelf.take()) is not None]
+        carry_out(connection, move_cursors(self._environment, shelf.cursors, now=now))
         self._assign(connection, served, now)
         pooled = any(not taken.is_fresh for _, taken in served)
         used = {(key.taxpayer_id, key.channel_mode): shelf.taken}
         carry_out(
             connection,
             [
-                *move_cursors(self._environment, shelf.cursors, now=now),
                 *close_used_up_ranges(self._environment, [key.taxpayer_id] if pooled else [], now=now),
                 *add_usage(self._environment, used, now=now),
             ],

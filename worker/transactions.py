@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
-from db.asking import ask_and_commit
-from db.fence import refuse_another_database
+from db.asking import Query, ask_and_commit, begin
+from db.fence import look
 from db.outbox import add_messages
 from worker.answers import Answer, pack
 from worker.clock import Clock
@@ -21,8 +21,8 @@ class Transactions:
     engine: Engine
     relay: Relay
     clock: Clock
-    #: Raises where the database is not the one to issue from.
-    fence: Callable[[Connection], None] = refuse_another_database
+    #: Gives what each begins with: a look that raises where the database is not the one to issue from.
+    look: Callable[[], Query[None]] = look
 
     def run(self, work: Callable[[Connection], list[Answer]]) -> int:
         """Do the work and store its answers in one transaction, then publish them.
@@ -30,8 +30,7 @@ class Transactions:
         Returns when both are committed; what could not be published by then is in the outbox. Gives how many it told.
         Raises `AnotherDatabaseError`, and does nothing, in a database that was restored.
         """
-        with self.engine.begin() as connection:
-            self.fence(connection)
+        with begin(self.engine, self.look()) as connection:
             answers = work(connection)
             messages = add_messages(pack(answers), now=self.clock.now())
             reached(CrashPoint.BEFORE_COMMIT)

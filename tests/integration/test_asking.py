@@ -1,12 +1,15 @@
 """Queries sent together: one round trip, each seeing what those before it did; the first to fail is the one told."""
 
 from collections.abc import Iterator
+from typing import cast
 
+import psycopg
 import pytest
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, IntegrityError, InternalError, OperationalError
 
-from db.asking import Query, Reply, ask, ask_and_commit, ask_together, carry_out, no_answer
+from db.asking import Query, Reply, ask, ask_and_commit, ask_together, begin, carry_out, hold_back, no_answer
 from db.engine import constraint, open_engine, sqlstate
 from tests.support.chaos.proxy import Proxy
 from tests.support.postgres import PrivatePostgres
@@ -27,12 +30,15 @@ class _WrongError(Exception):
 
 
 def put(name: str, conflict: type[Exception] | None = None) -> Query[None]:
-    return Query(_PUT, {"name": name}, no_answer, conflict)
+    return Query(_PUT, {"name": name}, no_answer, {} if conflict is None else {UniqueViolation: conflict})
 
 
 def first(reply: Reply) -> int:
     ((value,),) = reply
     return int(value)
+
+
+_PID = Query(text("SELECT pg_backend_pid()"), {}, first)
 
 
 def count() -> Query[int]:
@@ -67,7 +73,8 @@ def things(engine: Engine) -> int:
 
 def test_each_sees_what_those_before_it_did(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert ask_together(connection, count(), put("a"), count(), put("b"), count()) == (0, None, 1, None, 2)
+        asked = ask_together(connection, count(), put("a"), count(), put("b"), count(), count())
+        assert asked == (0, None, 1, None, 2, 2)
     assert things(engine) == 2
 
 
@@ -102,7 +109,7 @@ def test_a_key_that_stands_already_is_told_by_the_querys_own_error(engine: Engin
     with pytest.raises(IntegrityError), engine.begin() as connection:
         carry_out(connection, [put("a", _TakenError), put("a")])
     with pytest.raises(DataError), engine.begin() as connection:
-        ask(connection, Query(_FAIL, {"zero": 0}, no_answer, _TakenError))
+        ask(connection, Query(_FAIL, {"zero": 0}, no_answer, {UniqueViolation: _TakenError}))
     assert things(engine) == 0
 
 
@@ -176,3 +183,103 @@ def test_a_server_that_says_nothing_to_all_of_them_is_given_up(database_url: str
     with pytest.raises(OperationalError, match="has not answered for 1 s"), engine.begin() as connection:
         ask_together(connection, sleep, sleep)
     engine.dispose()
+
+
+def test_what_is_held_back_goes_with_what_is_asked_next(engine: Engine) -> None:
+    with begin(engine, put("a")) as connection:
+        hold_back(connection, [put("b")])
+        assert things(engine) == 0
+        assert ask(connection, count()) == 2
+        hold_back(connection, [put("c")])
+        # A statement that goes the usual way comes after it too.
+        assert connection.execute(_COUNT).scalar_one() == 3
+        hold_back(connection, [put("d")])
+        assert ask_and_commit(connection, [count()]) == [4]
+    assert things(engine) == 4
+
+
+def test_what_is_held_back_is_committed_though_nothing_else_is_asked(engine: Engine) -> None:
+    with begin(engine, put("a")) as connection:
+        hold_back(connection, [put("b")])
+        assert ask_and_commit(connection, []) == []
+    assert things(engine) == 2
+
+
+def test_what_was_not_committed_at_the_end_never_is(engine: Engine) -> None:
+    with begin(engine, put("a")) as connection:
+        hold_back(connection, [put("b")])
+    with begin(engine) as connection:
+        carry_out(connection, [put("c")])
+        connection.execute(_PUT, {"name": "d"})
+    with pytest.raises(_WrongError), begin(engine, put("e")) as connection:
+        ask(connection, wrong())
+    assert things(engine) == 0
+
+
+def test_an_answer_that_has_to_be_looked_at_is_looked_at_before_the_commit(engine: Engine) -> None:
+    looked_at = cast("Query[None]", wrong())
+    with pytest.raises(_WrongError), begin(engine, put("a"), looked_at) as connection:
+        ask_and_commit(connection, [put("b")])
+    with pytest.raises(_WrongError), begin(engine) as connection:
+        hold_back(connection, [put("a"), looked_at])
+    assert things(engine) == 0
+
+
+def test_nothing_is_held_back_in_a_transaction_that_began_the_usual_way(engine: Engine) -> None:
+    with engine.begin() as connection:
+        hold_back(connection, [put("a")])
+    assert things(engine) == 1
+
+
+def test_a_refusal_of_what_was_held_back_is_its_own(engine: Engine) -> None:
+    with pytest.raises(_TakenError), begin(engine, put("a"), put("a", _TakenError)) as connection:
+        ask_and_commit(connection, [count()])
+    assert things(engine) == 0
+
+
+def test_a_connection_goes_back_as_it_came(engine: Engine) -> None:
+    with begin(engine, put("a")) as connection:
+        ask_and_commit(connection, [])
+        pid = ask(connection, _PID)
+    with engine.connect() as connection:
+        connection.execute(_PUT, {"name": "b"})
+        assert ask(connection, _PID) == pid
+    assert things(engine) == 1
+
+
+def terminate(url: str, pid: int) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+
+
+def test_a_connection_that_is_lost_in_the_midst_is_not_used_again(engine: Engine, database_url: str) -> None:
+    def lose_it_in_the_midst() -> None:
+        with begin(engine, put("a")) as connection:
+            terminate(database_url, ask(connection, _PID))
+            ask_and_commit(connection, [put("b")])
+
+    with pytest.raises(OperationalError):
+        lose_it_in_the_midst()
+    assert things(engine) == 0
+    with begin(engine, put("a")) as connection:
+        ask_and_commit(connection, [])
+    assert things(engine) == 1
+
+
+def test_a_connection_that_has_rested_is_asked_for_a_word_first(
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_next() -> None:
+        with engine.connect() as connection:
+            pid = ask(connection, _PID)
+        terminate(database_url, pid)
+
+    monkeypatch.setattr("db.engine._RESTED", -1.0)
+    lose_the_next()
+    assert things(engine) == 0
+
+    monkeypatch.setattr("db.engine._RESTED", 3600.0)
+    lose_the_next()
+    with pytest.raises(OperationalError):
+        things(engine)
+    assert things(engine) == 0

@@ -217,6 +217,22 @@ def test_a_number_stored_among_others_lies_in_a_range_that_is_there(connection: 
     assert constraint(refusal.value) == "fk_numbers_range"
 
 
+@pytest.mark.parametrize(("cursor", "stored"), [(11, []), (12, [11]), (14, [11, 12, 13])])
+def test_a_number_is_stored_only_once_the_cursor_has_passed_it(
+    connection: Connection, cursor: int, stored: list[int]
+) -> None:
+    connection.execute(insert(table("ranges")), second("ranges", next_sequence=cursor))
+    inside = {"range_id": UUID(int=2), "range_first": 11, "range_last": 20}
+    for sequence in stored:
+        connection.execute(insert(numbers), second("numbers", sequence=sequence, **inside))
+    rows = [second("numbers", sequence=sequence, **inside) for sequence in (cursor, *range(15, 18))]
+
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(insert(numbers), rows)
+
+    assert constraint(refusal.value) == "fk_numbers_range"
+
+
 def test_a_number_is_not_given_to_a_request_that_is_not_there(connection: Connection) -> None:
     put_number(connection, "available")
     with pytest.raises(IntegrityError) as refusal:
@@ -283,6 +299,7 @@ def test_an_organization_does_not_move_while_its_first_request_is_being_stored(e
         ("UPDATE ranges SET last_sequence = last_sequence - 1", "range_keeps_its_extent"),
         ("UPDATE ranges SET range_id = gen_random_uuid()", "range_keeps_its_extent"),
         ("DELETE FROM ranges", "range_keeps_its_extent"),
+        ("UPDATE ranges SET next_sequence = next_sequence - 1", "range_cursor_never_goes_back"),
         ("UPDATE issue_requests SET issue_request_id = issue_request_id || '!'", "request_keeps_its_key"),
         ("DELETE FROM issue_requests", "request_keeps_its_key"),
     ],
@@ -330,6 +347,7 @@ def test_every_trigger_is_tested_here(connection: Connection) -> None:
         "number_has_its_range_and_request",
         "changed_number_has_its_range_and_request",
         "range_keeps_its_extent",
+        "range_cursor_never_goes_back",
         "request_keeps_its_key",
         "organizations_are_not_emptied",
         "ranges_are_not_emptied",

@@ -2,10 +2,11 @@
 
 import pytest
 
+from db.numbers import ChangedMeanwhileError
 from schemas.topics import Topic
 from tests.support.core.asked import invoice, invoices
 from tests.support.core.clock import in_china
-from tests.support.core.world import OTHER_TAXPAYER, Core, of
+from tests.support.core.world import OTHER_TAXPAYER, TAXPAYER, Core, of
 
 
 def test_requests_get_numbers_in_their_order(core: Core) -> None:
@@ -109,6 +110,32 @@ def test_an_unknown_organization_is_refused_and_takes_nobody_along(core: Core) -
     }
     [refused] = of(Topic.NUMBER_REFUSED, told)
     assert refused.data["reason"] == "unknown-organization"
+
+
+@pytest.mark.parametrize(
+    ("taxpayer_id", "channel_mode"), [(OTHER_TAXPAYER, "self-use"), (TAXPAYER, "joint")], ids=["taxpayer", "mode"]
+)
+def test_an_organization_that_draws_from_another_stock_by_now_gets_nothing_of_the_old_one(
+    core: Core, taxpayer_id: str, channel_mode: str
+) -> None:
+    core.register("B", taxpayer_id, channel_mode)
+    core.register("C")
+    core.fill(5)
+    [number, *_] = core.fill(5, first=100, taxpayer_id=taxpayer_id, channel_mode=channel_mode)
+    # Since then it is known whose stock is C's; a request that is refused doesn't tie C to its taxpayer.
+    core.issue(invoice("R1"), invoice("R2", organization="C", issue_date="2020-01-01"))
+    core.change(
+        "UPDATE organizations SET (taxpayer_id, channel_mode) = (:taxpayer_id, :channel_mode) WHERE code = 'C'",
+        taxpayer_id=taxpayer_id,
+        channel_mode=channel_mode,
+    )
+
+    with pytest.raises(ChangedMeanwhileError):
+        core.issue(invoice("R3", organization="C"))
+    assert core.value("SELECT count(*) FROM issue_requests") == 1
+    [assigned] = core.issue(invoice("R3", organization="C"))
+
+    assert assigned.data["invoice_number"] == number
 
 
 def test_a_refusal_is_not_remembered(core: Core) -> None:

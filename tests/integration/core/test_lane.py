@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 from worker.broker.port import Message, Outcome
 from worker.broker.topology import DEAD_EXCHANGE
 from worker.decoding import Item
-from worker.lane import Handler
+from worker.lane import _WORTH_WAITING, Handler
 
 BAD = [
     pytest.param(b"{", "malformed", id="no JSON"),
@@ -415,3 +415,16 @@ def test_a_broken_producer_slows_its_lane_and_the_good_ones_are_answered(core: C
     for each in told:
         EVENT_MODELS[each.topic].model_validate(each.data)
     assert (told[0].data["topic"], told[0].data["commonest_reason"]) == ("invoice-issuing", "malformed")
+
+
+def test_few_deliveries_are_not_kept_waiting_for_more_and_many_are(core: Core) -> None:
+    core.fill(500)
+    with running(LaneOfIssuing(core)) as lane:
+        for size in (1, _WORTH_WAITING - 1, _WORTH_WAITING, 2 * _WORTH_WAITING, 1, 1):
+            done = len(lane.subscription.acknowledged)
+            lane.subscription.put(*(delivery(body(f"R{done + number}")) for number in range(size)))
+            lane.subscription.wait_until_acknowledged(done + size)
+
+    ages = [age for age, _ in lane.subscription.gathered]
+    assert [size for _, size in lane.subscription.gathered] == [1, 31, 32, 64, 1, 1]
+    assert [age > 0 for age in ages] == [False, False, False, True, True, False]

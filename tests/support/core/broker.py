@@ -39,6 +39,8 @@ class ScriptedSubscription:
         self._gone = False
         self.acknowledged: list[Delivery] = []
         self.suspensions = 0
+        #: How old each batch was let grow, and how many deliveries it had.
+        self.gathered: list[tuple[float, int]] = []
 
     def put(self, *deliveries: Delivery) -> None:
         """Put deliveries at the end of the queue, at once."""
@@ -62,12 +64,12 @@ class ScriptedSubscription:
 
     def next_batch(self, *, size: int, age: float, wait: float) -> DeliveryBatch | None:
         """See `Subscription.next_batch`; whatever is there makes the batch."""
-        del age
         with self._changed:
             self._changed.wait_for(lambda: self._closed or (self._waiting and not self._suspended), wait)
             if self._suspended or not self._waiting:
                 return None
             taken, self._waiting = self._waiting[:size], self._waiting[size:]
+            self.gathered.append((age, len(taken)))
             tagged = []
             for each in taken:
                 self._tag += 1

@@ -47,7 +47,7 @@ FIRST: dict[str, dict[str, Any]] = {
         "prefix": 264470,
         "first_sequence": 1,
         "last_sequence": 10,
-        "next_sequence": 2,
+        "next_sequence": 11,
         "claim_mode": "automatic",
         "status": "active",
         "claim_id": "C1",

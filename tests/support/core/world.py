@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from db.asking import carry_out
 from db.claims import undecided_claims
 from db.engine import open_engine
+from db.fence import refuse_another_database
 from db.outbox import add_messages
 from db.ranges import add_range
 from db.records import Claim, StockKey
@@ -121,6 +122,9 @@ class Core:
         self.authority = authority or ScriptedAuthority(self.clock)
         self.broker = broker or RecordingBroker()
         self.engine = open_engine(url, application="fuma-core-test", pool_size=10)
+        with self.engine.begin() as connection:
+            # A copy of the template, as an operator's empty copy is: taken into use.
+            refuse_another_database(connection)
         self.metrics = Metrics()
         self.relay = Relay(self.engine, self.broker, self.clock, self.metrics)
         self.transactions = Transactions(self.engine, self.relay, self.clock)

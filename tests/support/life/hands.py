@@ -10,10 +10,11 @@ from unittest.mock import patch
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
 import worker.claiming
+from db.asking import Query, no_answer
 from db.tables import metadata
 from tests.support.core.broker import RecordingBroker
 from tests.support.core.clock import HandClock
@@ -52,6 +53,11 @@ from worker.settling import Settling
 from worker.transactions import Transactions
 
 
+def _no_look() -> Query[None]:
+    """Ask nothing: the machine restores no database."""
+    return Query(text("SELECT 1"), {}, no_answer)
+
+
 class Hands:
     """Does by the real handlers what a machine asks for; gives the events that were published by it.
 
@@ -78,7 +84,7 @@ class Hands:
         self._emptying = psycopg.connect(url, autocommit=True)
         self._emptying.execute("ALTER TABLE claims SET (autovacuum_enabled = off)")
         self._relay = Relay(self._engine, self.broker, self.clock, Metrics())
-        self.transactions = Transactions(self._engine, self._relay, self.clock, lambda _: None)
+        self.transactions = Transactions(self._engine, self._relay, self.clock, _no_look)
         settling = Settling(ENVIRONMENT, DIRECT_UNIT, self.clock, ABANDON_AFTER, ClaimTerms(cautious=CAUTIOUS))
         # A run must be the same whenever it is played: the spread of replays, and the ids of claims, too.
         self._chance = settling._chance = Random(0)  # noqa: SLF001
