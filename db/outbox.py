@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from db.arrays import integers, texts
-from db.asking import Query, Reply, ask
+from db.asking import Query, Reply, ask, no_answer
 
 _ADD = text("""
     INSERT INTO outbox (message_ids, routing_keys, content_types, events, sizes, body, publish_after)
@@ -30,6 +30,8 @@ _LEFT_BEHIND = text("""
     WHERE o.outbox_id = due.outbox_id
     RETURNING o.outbox_id, o.message_ids, o.routing_keys, o.content_types, o.events, o.sizes, o.body
 """)
+
+_COMMIT_LATER = text("SET LOCAL synchronous_commit = off")
 
 _REMOVE = text("DELETE FROM outbox WHERE outbox_id = ANY(CAST(:ids AS bigint[]))")
 
@@ -91,19 +93,20 @@ def take_left_behind(connection: Connection, *, now: datetime, most: int) -> lis
     return sorted(Parcel(row[0], tuple(_messages(*row[1:]))) for row in rows)
 
 
-def remove_confirmed(connection: Connection, ids: Sequence[int]) -> None:
+def remove_confirmed(ids: Sequence[int]) -> list[Query[None]]:
     """Remove messages that the broker has confirmed.
 
     The commit need not be on disk at once: a removal lost in a crash only publishes the same events again.
     """
-    connection.execute(text("SET LOCAL synchronous_commit = off"))
-    connection.execute(_REMOVE, {"ids": list(ids)})
+    return [Query(_COMMIT_LATER, {}, no_answer), Query(_REMOVE, {"ids": list(ids)}, no_answer)] if ids else []
 
 
-def give_back(connection: Connection, left: Sequence[Parcel], *, now: datetime) -> None:
+def give_back(left: Sequence[Parcel], *, now: datetime) -> list[Query[None]]:
     """Let any process publish what is left of these parcels from now on: its confirm did not come."""
-    for outbox_id, messages in left:
-        connection.execute(_GIVE_BACK, {**_columns(messages), "publish_after": now, "outbox_id": outbox_id})
+    return [
+        Query(_GIVE_BACK, {**_columns(messages), "publish_after": now, "outbox_id": outbox_id}, no_answer)
+        for outbox_id, messages in left
+    ]
 
 
 def backlog(connection: Connection) -> tuple[int, datetime | None]:

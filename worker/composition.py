@@ -10,7 +10,7 @@ from typing import cast
 
 from sqlalchemy import Connection, Engine
 
-from db.asking import ask
+from db.asking import ask_and_commit, begin
 from db.audit.judging import Limits
 from db.engine import DATABASE_ERRORS
 from db.fence import Fence
@@ -315,8 +315,8 @@ def taxpayers_of(engine: Engine, environment: str, items: Sequence[Item]) -> lis
         cast("InvoiceIssuing | PlainIssuing | InvoiceOutcome", item.request).organization for item in items
     ]
     try:
-        with engine.begin() as connection:
-            channels = ask(connection, channels_of_organizations(environment, set(organizations)))
+        with begin(engine) as connection:
+            [channels] = ask_and_commit(connection, [channels_of_organizations(environment, set(organizations))])
     except DATABASE_ERRORS:
         return [None] * len(items)
     return [channels[each].taxpayer_id if each in channels else None for each in organizations]

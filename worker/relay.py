@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 from sqlalchemy import Engine
 
+from db.asking import ask_and_commit, begin
 from db.engine import DATABASE_ERRORS, sqlstate
 from db.outbox import OutgoingMessage, Parcel, give_back, remove_confirmed, take_left_behind
 from worker.broker.port import Broker, Message, Outcome
@@ -129,11 +130,8 @@ class Relay:
 
     def _store_removal(self, confirmed: list[int], unconfirmed: list[Parcel]) -> None:
         try:
-            with self._engine.begin() as connection:
-                if confirmed:
-                    remove_confirmed(connection, confirmed)
-                if unconfirmed:
-                    give_back(connection, unconfirmed, now=self._clock.now())
+            with begin(self._engine, *remove_confirmed(confirmed)) as connection:
+                ask_and_commit(connection, give_back(unconfirmed, now=self._clock.now()))
         except DATABASE_ERRORS as error:
             # What is not removed is published once more, under the same ids.
             _log.warning(

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     demand_hours: float = Field(default=1, gt=0, le=24 * 31, allow_inf_nan=False)
     #: The least that is claimed, by demand and late in the year; a `claim_quantity` below it stays what it is.
     claim_floor: int = Field(default=100, ge=1, le=5000)
-    #: A batch of deliveries closes at this many, or when its oldest has waited this long.
+    #: A batch of deliveries closes at this many, or when its oldest has waited this long; while few come, at once.
     batch_size: int = Field(default=1000, ge=1, le=10_000)
     batch_age_ms: int = Field(default=20, ge=0, le=10_000)
     #: Deliveries of one topic that may be on their way or in work; never less than two batches.

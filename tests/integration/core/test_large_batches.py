@@ -69,7 +69,7 @@ def test_a_database_that_does_not_tell_whose_requests_are_parts_no_batch(
         tries.append(len(items))
         lane.issue(items)
 
-    monkeypatch.setattr("worker.composition.ask", away)
+    monkeypatch.setattr("worker.composition.ask_and_commit", away)
     with running(LaneOfIssuing(core, issue)) as lane:
         lane.subscription.put(batch_delivery(requests))
         lane.subscription.wait_until_acknowledged(1)
