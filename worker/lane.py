@@ -49,7 +49,7 @@ _QUIET = 10.0
 
 #: Deliveries of a batch from which on the next one waits to grow old: where fewer come in the time that a batch takes,
 #: to wait for more costs each of them more than it saves the database.
-_WORTH_WAITING = 32
+_WORTH_WAITING = 64
 
 #: How long a batch is tried again before its deliveries are given back and the lane waits for the database.
 _PATIENCE = 10.0

@@ -426,5 +426,5 @@ def test_few_deliveries_are_not_kept_waiting_for_more_and_many_are(core: Core) -
             lane.subscription.wait_until_acknowledged(done + size)
 
     ages = [age for age, _ in lane.subscription.gathered]
-    assert [size for _, size in lane.subscription.gathered] == [1, 31, 32, 64, 1, 1]
+    assert [size for _, size in lane.subscription.gathered] == [1, 63, 64, 128, 1, 1]
     assert [age > 0 for age in ages] == [False, False, False, True, True, False]
