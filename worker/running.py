@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.engine import UNTRUSTED, is_permanent_refusal, is_untrusted, open_engine, sqlstate
 from db.fence import AnotherDatabaseError, refuse_another_database
-from db.migrate import WrongDatabaseError, check_database
+from db.schema_version import WrongDatabaseError, check_database
 from schemas.topics import Topic
 from worker import crash_points
 from worker.broker import BrokerUrlError, open_broker

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, bindparam, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
@@ -17,8 +18,9 @@ from db.asking import carry_out
 from db.audit.judging import audit
 from db.engine import open_engine
 from db.guards import set_guards
-from db.migrate import WrongDatabaseError, check_database, migrate
+from db.migrate import migrate
 from db.outbox import OutgoingMessage, add_messages
+from db.schema_version import MIGRATIONS, WrongDatabaseError, check_database, newest_version
 from db.tables import metadata
 from tests.support.core.catalog import catalog
 from tests.support.core.world import at_once
@@ -298,3 +300,7 @@ def test_numbers_that_name_their_events_already_are_held_to_it_all(migrated: Eng
     alembic(migrated, lambda configuration: command.upgrade(configuration, "head"))
 
     assert catalog(migrated) == before
+
+
+def test_the_newest_version_is_the_one_that_alembic_goes_to() -> None:
+    assert newest_version() == ScriptDirectory(str(MIGRATIONS)).get_current_head()

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Engine, text
 
 from db.engine import open_engine
 from db.fence import REFUSAL, is_another_database, refuse_another_database
-from db.migrate import check_database
 from db.migrate import migrate as bring_to_newest
+from db.schema_version import check_database
 from worker.cli.failures import CommandError
 from worker.cli.output import say, warn
 from worker.settings import Settings, database_address, load_settings

@@ -13,7 +13,7 @@ class CommandError(Exception):
 #: who never loaded it can't have failed in it.
 _SAY_IT_THEMSELVES = (
     ("worker.settings", "SettingsError"),
-    ("db.migrate", "WrongDatabaseError"),
+    ("db.schema_version", "WrongDatabaseError"),
     ("db.fence", "AnotherDatabaseError"),
     ("db.roles", "RolesError"),
     ("db.organizations", "ImportRefusedError"),

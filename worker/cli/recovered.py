@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from db.migrate import check_database
 from db.outbox import leave_messages
+from db.schema_version import check_database
 from worker.answers import pack
 from worker.cli.database import opened_engine
 from worker.cli.hand import checked_reason
