@@ -97,6 +97,9 @@ def begin(engine: Engine, *queries: Query[None]) -> Iterator[Connection]:
     What is not committed by `ask_and_commit` is rolled back at the end of the block.
     """
     with engine.connect() as connection:
+        # Sends nothing. Without it a connection that is lost would be replaced by another, and what comes after the
+        # loss be committed without what came before it.
+        connection.begin()
         driver = _driver(connection)
         # The driver begins transactions by itself otherwise, and waits for the server's word before it goes on.
         driver.autocommit = True

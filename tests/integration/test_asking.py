@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg.errors import UniqueViolation
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DataError, IntegrityError, InternalError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InternalError, OperationalError, PendingRollbackError
 
 from db.asking import Query, Reply, ask, ask_and_commit, ask_together, begin, carry_out, hold_back, no_answer
 from db.engine import constraint, open_engine, sqlstate
@@ -237,6 +237,17 @@ def test_a_refusal_of_what_was_held_back_is_its_own(engine: Engine) -> None:
     assert things(engine) == 0
 
 
+def test_it_is_told_by_a_statement_that_goes_the_usual_way_too(engine: Engine) -> None:
+    with begin(engine, put("a")) as connection:
+        hold_back(connection, [put("a", _TakenError)])
+        with pytest.raises(_TakenError):
+            connection.execute(_COUNT)
+        # The transaction has failed: nothing goes on in it.
+        with pytest.raises(InternalError):
+            ask_and_commit(connection, [put("b")])
+    assert things(engine) == 0
+
+
 def test_a_connection_goes_back_as_it_came(engine: Engine) -> None:
     with begin(engine, put("a")) as connection:
         ask_and_commit(connection, [])
@@ -264,6 +275,17 @@ def test_a_connection_that_is_lost_in_the_midst_is_not_used_again(engine: Engine
     with begin(engine, put("a")) as connection:
         ask_and_commit(connection, [])
     assert things(engine) == 1
+
+
+def test_a_transaction_does_not_go_on_over_another_connection(engine: Engine, database_url: str) -> None:
+    with begin(engine, cast("Query[None]", division(1))) as connection:
+        terminate(database_url, ask(connection, _PID))
+        with pytest.raises(OperationalError):
+            ask(connection, count())
+        # What it began with, as a look whether this is the right database, was asked of the one that is lost.
+        with pytest.raises(PendingRollbackError):
+            ask_and_commit(connection, [put("a")])
+    assert things(engine) == 0
 
 
 def test_a_connection_that_has_rested_is_asked_for_a_word_first(
