@@ -16,7 +16,7 @@ class CrashPoint(StrEnum):
 
     #: A batch was taken from the queue; nothing was done about it.
     AFTER_RECEIVE = "after-receive"
-    #: All of a transaction is written but its events, which go to the outbox with the commit; nothing is committed.
+    #: All of a transaction is decided; its events, and what it held back (`db.asking`), go with the commit.
     BEFORE_COMMIT = "before-commit"
     #: It is committed; none of its events is published.
     AFTER_COMMIT = "after-commit"

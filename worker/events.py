@@ -4,7 +4,7 @@ An id is made from what identifies the fact, so whoever tells a fact again, afte
 again, tells it under the same id.
 
 Most ids are UUIDs of version 5. That of a change of one number is of version 8 and spells the fact, so that the
-database can compare it with the row that names it (`db.tables.NAMES_ITS_EVENT`), and people can read the number in it:
+database can compare it with the row that names it (`ck_numbers_event`), and people can read the number in it:
 
     26447000-0001-8234-8567-890002a1b2c3
     PPPPPPSS SSSS  SSS  SSS SSttttdddddd

@@ -77,7 +77,7 @@ class Issuing:
         self._environment = environment
         self._clock = clock
         self._events = EventWriter(environment)
-        #: As they were last read, of organisations that are registered.
+        #: As they were last read, of organisations that are registered; batches side by side read and write it.
         self._channels: dict[str, OrganizationChannel] = {}
 
     def handle(self, connection: Connection, items: Sequence[Item]) -> list[Answer]:
@@ -143,17 +143,18 @@ class Issuing:
     def _channels_of(self, connection: Connection, organizations: Collection[str]) -> Mapping[str, OrganizationChannel]:
         """Tell the channels of those that are registered: as they were, for the database has the last word later."""
         hold_back(connection, [_PLANNED_ONCE])
-        known = self._channels
-        if any(each not in known for each in organizations):
+        known = {each: channel for each in organizations if (channel := self._channels.get(each)) is not None}
+        if len(known) < len(organizations):
             return ask(connection, channels_of_organizations(self._environment, organizations))
-        return {each: known[each] for each in organizations}
+        return known
 
     def _insist_on(
         self, channels: Mapping[str, OrganizationChannel], present: Mapping[str, OrganizationChannel]
     ) -> None:
         """Remember the channels as they are now; raises `ChangedMeanwhileError` where others were gone by."""
-        known = {code: channel for code, channel in self._channels.items() if code not in channels}
-        self._channels = {**known, **present}
+        for gone in channels.keys() - present.keys():
+            self._channels.pop(gone, None)
+        self._channels.update(present)
         if _stocks_of(present) != _stocks_of(channels):
             raise ChangedMeanwhileError
 

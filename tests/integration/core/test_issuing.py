@@ -138,6 +138,19 @@ def test_an_organization_that_draws_from_another_stock_by_now_gets_nothing_of_th
     assert assigned.data["invoice_number"] == number
 
 
+def test_an_organization_that_is_gone_by_now_is_unknown(core: Core) -> None:
+    core.register("C")
+    core.fill(5)
+    core.issue(invoice("R1", organization="C", issue_date="2020-01-01"))
+    core.change("DELETE FROM organizations WHERE code = 'C'")
+
+    with pytest.raises(ChangedMeanwhileError):
+        core.issue(invoice("R2", organization="C"))
+    [refused] = core.issue(invoice("R2", organization="C"))
+
+    assert refused.data["reason"] == "unknown-organization"
+
+
 def test_a_refusal_is_not_remembered(core: Core) -> None:
     core.fill(5)
     [refused] = core.issue(invoice("R1", organization="B"))
