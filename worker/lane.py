@@ -148,10 +148,10 @@ class Lane:
                 age=self._gathering.age if many else 0.0,
                 wait=0.5,
             )
-            many = batch is not None and len(batch.deliveries) >= _WORTH_WAITING
             if batch is None:
                 self._note_quiet()
                 continue
+            many = len(batch.deliveries) >= _WORTH_WAITING
             reached(CrashPoint.AFTER_RECEIVE)
             try:
                 for part in _parts(batch):
