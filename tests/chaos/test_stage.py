@@ -1,0 +1,33 @@
+"""What the stage says of a machine that can't keep up: no worker is blamed for it."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.support.chaos.stage import Disk
+
+
+def test_a_disk_that_stands_still_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moves, waited_for = threading.Event(), threading.Event()
+
+    def stand_still(_file: int) -> None:
+        waited_for.set()
+        moves.wait(30)
+
+    monkeypatch.setattr(os, "fsync", stand_still)
+    with Disk(tmp_path) as disk:
+        assert waited_for.wait(30)
+        assert not moves.wait(0.3)
+        moves.set()
+
+    assert disk.longest >= 0.2
+
+
+def test_a_disk_that_writes_is_none(tmp_path: Path) -> None:
+    written = threading.Event()
+    with Disk(tmp_path) as disk:
+        written.wait(0.5)
+
+    assert disk.longest > 0
