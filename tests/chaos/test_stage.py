@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chaos.stage import Disk
+from tests.support.chaos.stage import Pulse
 
 
 def test_a_disk_that_stands_still_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,17 +17,17 @@ def test_a_disk_that_stands_still_is_noticed(tmp_path: Path, monkeypatch: pytest
         moves.wait(30)
 
     monkeypatch.setattr(os, "fsync", stand_still)
-    with Disk(tmp_path) as disk:
+    with Pulse(tmp_path) as pulse:
         assert waited_for.wait(30)
         assert not moves.wait(0.3)
         moves.set()
 
-    assert disk.longest >= 0.2
+    assert pulse.longest >= 0.2
 
 
-def test_a_disk_that_writes_is_none(tmp_path: Path) -> None:
+def test_a_machine_that_goes_on_beats(tmp_path: Path) -> None:
     written = threading.Event()
-    with Disk(tmp_path) as disk:
+    with Pulse(tmp_path) as pulse:
         written.wait(0.5)
 
-    assert disk.longest > 0
+    assert pulse.longest > 0

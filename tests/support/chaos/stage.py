@@ -33,19 +33,19 @@ ROOT = Path(__file__).parents[3]
 
 #: SIGTERM to exit, as the contract has it, and some for a machine that has other things to do.
 _DRAIN_LIMIT = 30.0
-#: Seconds of one write, here a few bytes, from which on a disk stands still.
+#: Seconds for a beat of the pulse from which on the machine stands still.
 _STILL = 3.0
 
 
-class Disk:
-    """Watches the disk that the broker and the authority write to: how long a few bytes take at most."""
+class Pulse:
+    """Watches whether the machine goes on: how long a short rest and a few bytes on its disk take at most."""
 
     def __init__(self, folder: Path) -> None:
         #: The longest, in seconds.
         self.longest = 0.0
-        self._file = folder / "disk-watch"
+        self._file = folder / "pulse"
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="disk-watch", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="pulse", daemon=True)
 
     def __enter__(self) -> Self:
         """Begin to watch."""
@@ -59,12 +59,13 @@ class Disk:
 
     def _watch(self) -> None:
         with self._file.open("wb") as file:
+            began = time.monotonic()
             while not self._over.wait(0.1):
-                began = time.monotonic()
                 file.write(b"written")
                 file.flush()
                 os.fsync(file.fileno())
                 self.longest = max(self.longest, time.monotonic() - began)
+                began = time.monotonic()
 
 
 class Stage:
@@ -211,18 +212,18 @@ class Stage:
     def drain_all(self) -> None:
         """End every worker at a calm, and insist that each finished what it had in work: none of its parts hangs.
 
-        While the machine's own disk stands still no server confirms anything, and nobody can finish: that is told of,
+        While the machine or its disk stands still no server confirms anything, and nobody can finish: that is told of,
         and nobody is blamed for it.
         """
         workers = [worker for worker in self.slots if worker is not None]
-        with Disk(self.folder) as disk, ThreadPoolExecutor(len(self.slots)) as pool:
+        with Pulse(self.folder) as pulse, ThreadPoolExecutor(len(self.slots)) as pool:
             list(pool.map(self.stop_worker, range(len(self.slots))))
         for worker in workers:
             # Who still waited for a server to begin with had nothing in work.
             if worker.code != 0 or '"worker-started"' not in worker.err() or '"drained": true' in worker.err():
                 continue
-            if disk.longest > _STILL:
-                self.deaths["not drained, the disk stood still"] += 1
+            if pulse.longest > _STILL:
+                self.deaths["not drained, the machine stood still"] += 1
             else:
                 self.complaints.append(f"a worker could not drain at a calm: {worker.log(60)}")
 
