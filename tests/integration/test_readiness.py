@@ -4,7 +4,6 @@ import signal
 import threading
 
 import httpx
-import psutil
 
 from db.engine import open_engine
 from tests.support.chaos.proxy import Proxy, Way
@@ -60,15 +59,11 @@ def test_a_database_that_stands_still_keeps_nobody_waiting_who_asks_for_readines
         health.watch(RecordingBroker(), Working(), Metrics(), engine)
         assert is_ready()
 
-        server = psutil.Process(own_postgres.process_id)
-        processes = [server, *server.children(recursive=True)]
-        for process in processes:
-            process.send_signal(signal.SIGSTOP)
+        own_postgres.send_signal(signal.SIGSTOP)
         try:
             all_are_told()
         finally:
-            for process in processes:
-                process.send_signal(signal.SIGCONT)
+            own_postgres.send_signal(signal.SIGCONT)
         wait_until(is_ready, "readiness, once the server goes on")
 
         proxy.stall(Way.DOWN)

@@ -198,6 +198,13 @@ class PrivatePostgres:
         psutil.wait_procs(processes, timeout=STOP_DEADLINE)
         self._server = None
 
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the server, and then to its sessions; one that ends just now is left out."""
+        server = psutil.Process(self.process_id)
+        for process in [server, *server.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
     def stop(self) -> None:
         """End the server in order; sessions are cut. Its data stay for the next `start`."""
         if self._server is None:

@@ -3,10 +3,9 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
-import psutil
 import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError
@@ -43,17 +42,6 @@ def counting_connections(engine: Engine) -> list[float]:
 def most_tries(seconds: float, first: float, longest: float) -> float:
     """Tell how often waits that double from `first` to `longest`, halved at most, let something be tried."""
     return 2 + math.log2(longest / first) + 2 * seconds / longest
-
-
-def stopped(server: PrivatePostgres) -> Callable[[int], None]:
-    """Give what sends a signal to every process of the server."""
-    processes = [psutil.Process(server.process_id), *psutil.Process(server.process_id).children(recursive=True)]
-
-    def send(number: int) -> None:
-        for process in processes:
-            process.send_signal(number)
-
-    return send
 
 
 def test_a_lane_and_timed_work_do_not_spin_while_the_database_is_away(
@@ -93,8 +81,7 @@ def test_a_database_that_stands_still_is_waited_for(own_postgres: PrivatePostgre
     with running(LaneOfIssuing(own_core)) as lane:
         lane.subscription.put(delivery(body("R1")))
         lane.subscription.wait_until_acknowledged(1)
-        send = stopped(own_postgres)
-        send(signal.SIGSTOP)
+        own_postgres.send_signal(signal.SIGSTOP)
         asked = counting_connections(own_core.engine)
         try:
             lane.subscription.put(*[delivery(body(f"R{n}")) for n in range(2, 10)])
@@ -103,7 +90,7 @@ def test_a_database_that_stands_still_is_waited_for(own_postgres: PrivatePostgre
             assert len(asked) <= 2
             assert len(lane.subscription.acknowledged) == 1
         finally:
-            send(signal.SIGCONT)
+            own_postgres.send_signal(signal.SIGCONT)
         lane.subscription.wait_until_acknowledged(9)
 
     assert lane.dead == []
