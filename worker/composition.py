@@ -163,20 +163,20 @@ class Worker:
         for lane in self.lanes:
             lane.start()
 
-    def stop(self, timeout: float) -> bool:
-        """Finish what is in work, publish it, and end; False where the time was not enough.
+    def stop(self, timeout: float) -> list[str]:
+        """Finish what is in work, publish it, and end; names the parts for which the time was not enough.
 
         What is not finished then is not lost: deliveries come again, claims are replayed, the outbox is swept.
         """
         ends_at = time.monotonic() + timeout
         for lane in self.lanes:
             lane.stop()
-        ended = [lane.join(_left(ends_at)) for lane in self.lanes]
-        ended.append(self.timed.stop(_left(ends_at)))
+        ended = {lane.topic.value: lane.join(_left(ends_at)) for lane in self.lanes}
+        ended["timed-work"] = self.timed.stop(_left(ends_at))
         self._refreshing.close()
-        ended.append(self._calls.close(_left(ends_at)))
-        ended.append(self.relay.close(_left(ends_at)))
-        return all(ended)
+        ended["claim-calls"] = self._calls.close(_left(ends_at))
+        ended["confirms"] = self.relay.close(_left(ends_at))
+        return [part for part, in_time in ended.items() if not in_time]
 
     @property
     def broken(self) -> str | None:

@@ -80,10 +80,10 @@ class Stage:
         if not self._works:
             return True
         self._works = False
-        drained = self._worker.stop(_DRAIN_SECONDS)
+        unfinished = self._worker.stop(_DRAIN_SECONDS)
         self._broker.close(_CLOSE_SECONDS)
         self.audience.stop()
-        return drained
+        return not unfinished
 
     def hurry(self) -> None:
         """Let the worker do all its timed work now."""

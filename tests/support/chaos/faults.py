@@ -89,8 +89,9 @@ def _cancel(stage: Stage, dice: random.Random) -> End:
     RabbitMQ 3.10, killed in the moment of a declaration, may know such a queue after its restart and not be able to
     start it; then only an operator's hand helps (docs/operating.md, "A queue that RabbitMQ can't start").
     """
-    stage.delete_queue(dice.choice(_INNER_QUEUES))
-    return lambda: None
+    queue = dice.choice(_INNER_QUEUES)
+    stage.delete_queue(queue)
+    return lambda: stage.wait_until_stored(queue)
 
 
 def _authority(**faults: float) -> Callable[[Stage, random.Random], End]:
@@ -167,7 +168,7 @@ FAULTS = (
     Fault("broker: SIGKILL and restart", "broker", _kill_broker, (0.5, 4), 1),
     Fault("broker: memory alarm", "broker", _alarm, (1, 6), 2),
     Fault("broker: closes connections", "broker", _close_connections, weight=2),
-    Fault("broker: consumer cancelled by deletion", "broker", _cancel, (3, 5), 2),
+    Fault("broker: consumer cancelled by deletion", "broker", _cancel, (0, 2), 2),
     Fault("database: SIGKILL and restart", "database", _kill_database, (0.2, 12), 2),
     Fault("database: disk full", "database", _fill_disk, (1, 6), 1.5),
     *_of_proxy("broker", 1.2),

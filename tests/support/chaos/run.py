@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -185,9 +184,7 @@ class Run:
         self.upstream.tell("mark", mark="deleted", topic=topic, ready=ready)
         self._thrown_away = True
         self.counted["queue deleted"] += 1
-        eventually(lambda: self._stands(f"fuma.{topic}"), within=60, what=f"fuma.{topic} declared again")
-        # The node is to live until it has stored the new one: see `faults._cancel`.
-        time.sleep(3)
+        self.stage.wait_until_stored(f"fuma.{topic}")
 
     def restore_after(self, seconds: float, faults: Sequence[Fault] = FAULTS) -> None:
         """Dump at a calm, go on under faults, put the dump in the database's place in mid-run, and recover."""
@@ -389,12 +386,6 @@ class Run:
     def _set_clock(self, instant: datetime) -> None:
         self.stage.set_clock(instant)
         self.upstream.set_ahead(self.stage.ahead)
-
-    def _stands(self, queue: str) -> bool:
-        with suppress(AMQPError, OSError):
-            self.stage.queue_length(queue)
-            return True
-        return False
 
 
 def figures(result: Result, terms: Terms, rounds: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import pika
 import psycopg
+from pika.exceptions import AMQPError
 
 from tests.support.chaos.proxy import Proxy
 from tests.support.chaos.upstream import LISTENING, Plan
@@ -33,6 +34,8 @@ ROOT = Path(__file__).parents[3]
 
 #: SIGTERM to exit, as the contract has it, and some for a machine that has other things to do.
 _DRAIN_LIMIT = 30.0
+#: Seconds after which a worker that has not drained yet is asked what it waits for.
+_SLOW_DRAIN = 8.0
 #: Seconds for a beat of the pulse from which on the machine stands still.
 _STILL = 3.0
 
@@ -189,6 +192,9 @@ class Stage:
         if worker is None:
             return
         worker.terminate()
+        with contextlib.suppress(AssertionError):
+            worker.wait(_SLOW_DRAIN)
+        worker.show_threads()
         try:
             code = worker.wait(_DRAIN_LIMIT)
         except AssertionError as late:
@@ -225,7 +231,7 @@ class Stage:
             if pulse.longest > _STILL:
                 self.deaths["not drained, the machine stood still"] += 1
             else:
-                self.complaints.append(f"a worker could not drain at a calm: {worker.log(60)}")
+                self.complaints.append(f"a worker could not drain at a calm: {worker.log(200)}")
 
     def wait_until_ready(self, within: float = 120) -> None:
         """Wait until every worker says that it is ready."""
@@ -275,6 +281,20 @@ class Stage:
             return int(connection.channel().queue_delete(queue).method.message_count)
         finally:
             connection.close()
+
+    def wait_until_stored(self, queue: str) -> None:
+        """Wait until a deleted queue is declared again, and some more: see `faults._cancel`.
+
+        A worker whose connection says nothing declares it only when it has noticed that.
+        """
+        eventually(lambda: self._stands(queue), within=120, what=f"{queue} declared again")
+        time.sleep(3)
+
+    def _stands(self, queue: str) -> bool:
+        with contextlib.suppress(AMQPError, OSError):
+            self.queue_length(queue)
+            return True
+        return False
 
     def dead_letters(self) -> list[str]:
         """Give the bodies of the dead letters, which stay where they are."""

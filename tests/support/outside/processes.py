@@ -106,6 +106,10 @@ class Running:
         """Ask it to end, as `SIGTERM` does."""
         self._process.send_signal(signal.SIGTERM)
 
+    def show_threads(self) -> None:
+        """Let it write to stderr where each of its threads stands, as `SIGUSR1` does."""
+        self._process.send_signal(signal.SIGUSR1)
+
     def interrupt(self) -> None:
         """Ask it to end, as `SIGINT` does."""
         self._process.send_signal(signal.SIGINT)
