@@ -1,12 +1,16 @@
 """A worker under load: told to end, killed, cut off from its broker or database. Nothing is lost, nothing is double."""
 
+import json
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.chaos.proxy import Proxy, Way
 from tests.support.outside.envelopes import batch, structured
 from tests.support.outside.gate import Gate, gate_before
 from tests.support.outside.identities import Organization, organization
+from tests.support.outside.polling import eventually
 from tests.support.outside.world import World, issuing, numbers_of
 
 _EACH = 700
@@ -108,6 +112,29 @@ def test_a_database_that_comes_and_goes(world: World, orgs: list[Organization]) 
     with gate_before(world.access.database_url) as (gate, url):
         away_and_back(world, orgs, gate, {"FUMA_DATABASE_URL": url}, gate.shut)
     assert world.queue_length("fuma.dead-letters") == 0, "an outage is nobody's bad message"
+
+
+def test_a_worker_that_can_not_finish_says_what_it_waits_for(world: World, orgs: list[Organization]) -> None:
+    address = urlsplit(world.access.database_url)
+    assert address.port is not None
+    with Proxy(address.port) as proxy:
+        url = world.access.database_url.replace(f":{address.port}/", f":{proxy.port}/")
+        stuck = world.worker(FUMA_DATABASE_URL=url)
+        proxy.stall(Way.DOWN)
+        world.send(issuing(orgs[0], "in-work"))
+        eventually(lambda: world.queue_length("fuma.invoice-issuing") == 0, within=20, what="it is in work")
+
+        stuck.show_threads()
+        eventually(lambda: "/worker/lane.py" in stuck.err(), within=20, what="the places of its threads")
+        stuck.drain(within=40)
+
+    stopped = json.loads(next(line for line in stuck.err().splitlines() if '"worker-stopped"' in line))
+    assert stopped["drained"] is False
+    assert "invoice-issuing" in stopped["unfinished"]
+    assert orgs[0].taxpayer_id not in stuck.err()
+    assert orgs[0].code not in stuck.err()
+    world.worker()
+    all_answered(world, {"in-work"})
 
 
 def test_some_topics_only(world: World, orgs: list[Organization]) -> None:
