@@ -2,6 +2,9 @@
 
 A number changes its state only by a step of the drawing, and every state that it had is kept.
 
+No change of a number is committed without its event in the outbox, of the same transaction: so no fact is there that
+nobody is told of, whoever wrote it, and however.
+
 A number is stored only once its range's cursor has passed it, and a cursor never goes back: so no number is given out
 twice, whatever a worker believes of its cursor.
 
@@ -149,6 +152,51 @@ END
 $$
 """
 
+_NOTE_CHANGES = """
+CREATE FUNCTION note_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO untold_changes (event_ids)
+    SELECT array_agg(event_id) FROM (SELECT DISTINCT event_id FROM stored) AS changed HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$
+"""
+
+_REQUIRE_TOLD = """
+CREATE FUNCTION require_told() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+    IF EXISTS (
+        SELECT unnest(NEW.event_ids)
+        EXCEPT
+        SELECT unnest(o.event_ids) FROM outbox AS o WHERE o.transaction_id = pg_current_xact_id()::text::bigint)
+    THEN
+        RAISE EXCEPTION 'a change of a number is told by no event in the outbox'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'change_is_told';
+    END IF;
+    DELETE FROM untold_changes WHERE untold_id = NEW.untold_id;
+    RETURN NULL;
+END
+$$
+"""
+
+#: What is noted at a change of numbers, and looked for in the outbox at the commit.
+_TOLD = (
+    _NOTE_CHANGES,
+    _REQUIRE_TOLD,
+    """
+CREATE TRIGGER number_is_to_be_told AFTER INSERT ON numbers
+REFERENCING NEW TABLE AS stored FOR EACH STATEMENT EXECUTE FUNCTION note_changes()
+""",
+    """
+CREATE TRIGGER changed_number_is_to_be_told AFTER UPDATE ON numbers
+REFERENCING NEW TABLE AS stored FOR EACH STATEMENT EXECUTE FUNCTION note_changes()
+""",
+    """
+CREATE CONSTRAINT TRIGGER change_is_told AFTER INSERT ON untold_changes DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION require_told()
+""",
+)
+
 #: The other ends of what replaced foreign keys.
 _ENDS = (
     _REQUIRE_ORGANIZATION,
@@ -209,12 +257,16 @@ FOR EACH STATEMENT EXECUTE FUNCTION keep_while_pointed_at('numbers')
 """,
 )
 
-# A worker's role may not write history: the trigger does, with the rights of whoever owns it (`db.roles`).
+# A worker's role may write neither history nor what is untold: the triggers do, with their owner's rights (`db.roles`).
 # Such a function must not find another table of that name first, not even a temporary one.
-HISTORY_BY_THE_OWNER = """
-DO $$ BEGIN
-    EXECUTE format('ALTER FUNCTION keep_number_history() SECURITY DEFINER SET search_path = %I, pg_temp',
-                   current_schema());
+BY_THE_OWNER = """
+DO $$ DECLARE
+    function text;
+BEGIN
+    FOREACH function IN ARRAY ARRAY['keep_number_history', 'note_changes', 'require_told'] LOOP
+        EXECUTE format('ALTER FUNCTION %I() SECURITY DEFINER SET search_path = %I, pg_temp',
+                       function, current_schema());
+    END LOOP;
 END $$
 """
 
@@ -240,12 +292,13 @@ CREATE TRIGGER history_is_append_only BEFORE UPDATE OR DELETE ON number_history
 FOR EACH ROW EXECUTE FUNCTION refuse_change()
 """,
     *_ENDS,
+    *_TOLD,
     # A late copy of such a message would bring a second number; of what waited in vain none came.
     """
 CREATE TRIGGER answered_message_is_kept BEFORE DELETE OR UPDATE ON answered_messages
 FOR EACH ROW WHEN (OLD.answered) EXECUTE FUNCTION refuse_change()
 """,
-    HISTORY_BY_THE_OWNER,
+    BY_THE_OWNER,
 )
 
 

@@ -1,6 +1,8 @@
 """The outbox: answers and events, committed with their facts, kept until the broker has confirmed them.
 
 A row is a parcel: the messages that one transaction tells, since a row for each would cost as much as its number's row.
+It names its transaction and the events in it: the database commits no change of a number that they don't tell of
+(`db.guards`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,13 +13,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from db.arrays import integers, texts
+from db.arrays import integers, texts, uuids
 from db.asking import Query, Reply, ask, no_answer
 
 _ADD = text("""
-    INSERT INTO outbox (message_ids, routing_keys, content_types, events, sizes, body, publish_after)
+    INSERT INTO outbox (message_ids, routing_keys, content_types, events, sizes, body, publish_after, event_ids)
     VALUES (CAST(:message_ids AS text[]), CAST(:routing_keys AS text[]), CAST(:content_types AS text[]),
-        CAST(:events AS smallint[]), CAST(:sizes AS integer[]), :body, :publish_after)
+        CAST(:events AS smallint[]), CAST(:sizes AS integer[]), :body, :publish_after, CAST(:event_ids AS uuid[]))
     RETURNING outbox_id
 """)
 
@@ -60,6 +62,8 @@ class OutgoingMessage(NamedTuple):
     content_type: str
     events: int
     body: bytes
+    #: Of the events in it; only who stores it knows them.
+    event_ids: tuple[str, ...] = ()
 
 
 class Parcel(NamedTuple):
@@ -76,7 +80,15 @@ def add_messages(
 ) -> list[Query[Parcel]]:
     """Store messages in order; they belong to this process for `LEASE`."""
     return [
-        Query(_ADD, {**_columns(part), "publish_after": now + LEASE}, partial(_parcel, part))
+        Query(
+            _ADD,
+            {
+                **_columns(part),
+                "publish_after": now + LEASE,
+                "event_ids": uuids([event_id for each in part for event_id in each.event_ids]),
+            },
+            partial(_parcel, part),
+        )
         for part in _parts(messages)
     ]
 
@@ -121,7 +133,7 @@ def _parcel(messages: tuple[OutgoingMessage, ...], stored: Reply) -> Parcel:
 
 
 def _columns(messages: Sequence[OutgoingMessage]) -> dict[str, object]:
-    ids, keys, content_types, events, bodies = zip(*messages, strict=True)
+    ids, keys, content_types, events, bodies, _ = zip(*messages, strict=True)
     return {
         "message_ids": texts(ids),
         "routing_keys": texts(keys),

@@ -39,6 +39,7 @@ WORKER_MAY: Final[Mapping[str, tuple[str, ...]]] = {
     "ranges": ("INSERT", "UPDATE"),
     "refreshes": ("INSERT",),
     "stocks": ("INSERT", "UPDATE"),
+    "untold_changes": (),
     "usage": ("INSERT", "UPDATE"),
 }
 

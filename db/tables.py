@@ -565,7 +565,11 @@ outbox = Table(
     Column("body", LargeBinary, nullable=False),
     Column("publish_after", DateTime(timezone=True), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    # Whose facts its events tell, and which events these are.
+    Column("transaction_id", BigInteger, nullable=False, server_default=text("(pg_current_xact_id())::text::bigint")),
+    Column("event_ids", ARRAY(Uuid), nullable=False),
     PrimaryKeyConstraint("outbox_id"),
+    Index("ix_outbox_transaction_id", "transaction_id"),
     CheckConstraint("1 <= ALL (events) AND 1000 >= ALL (events)", name="events"),
     CheckConstraint(
         "cardinality(message_ids) BETWEEN 1 AND 1000 AND cardinality(routing_keys) = cardinality(message_ids)"
@@ -578,7 +582,28 @@ outbox = Table(
 )
 
 
-@event.listens_for(outbox, "after_create")
-def store_bodies_as_they_are(_target: Table, connection: Connection, **_options: object) -> None:
-    """Compress no body: what is removed a moment later is cheaper to write than to make smaller."""
-    connection.execute(text("ALTER TABLE outbox ALTER COLUMN body SET STORAGE EXTERNAL"))
+untold_changes = Table(
+    "untold_changes",
+    metadata,
+    Column("untold_id", BigInteger, Identity(always=True), nullable=False),
+    Column("event_ids", ARRAY(Uuid), nullable=False),
+    PrimaryKeyConstraint("untold_id"),
+    # Its rows end with the transactions that wrote them: there is nothing to keep.
+    prefixes=["UNLOGGED"],
+    comment="The events that changes of numbers name, until the database has found them in the outbox at the commit;"
+    " written and emptied by itself.",
+)
+
+
+def _store_as_it_is(table: Table, *columns: str) -> None:
+    """Compress nothing in these columns: what is removed a moment later is cheaper to write than to make smaller."""
+
+    def alter(_target: Table, connection: Connection, **_options: object) -> None:
+        for column in columns:
+            connection.execute(text(f"ALTER TABLE {table.name} ALTER COLUMN {column} SET STORAGE EXTERNAL"))
+
+    event.listen(table, "after_create", alter)
+
+
+_store_as_it_is(outbox, "body", "event_ids")
+_store_as_it_is(untold_changes, "event_ids")

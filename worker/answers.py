@@ -50,6 +50,7 @@ def _message(first: Event, content_type: str, events: Sequence[Event], body: byt
         content_type,
         len(events),
         body,
+        tuple(event.event_id for event in events),
     )
 
 

@@ -26,7 +26,7 @@ def _guards() -> Iterator[tuple[str, str, str]]:
         for index in table.indexes:
             if index.unique:
                 yield "key", table.name, named.format_index(index)
-    for name, table in re.findall(r"CREATE TRIGGER (\w+) .*? ON (\w+)", "\n".join(GUARDS), re.DOTALL):
+    for name, table in re.findall(r"CREATE (?:CONSTRAINT )?TRIGGER (\w+) .*? ON (\w+)", "\n".join(GUARDS), re.DOTALL):
         yield "trigger", table, name
 
 

@@ -170,6 +170,8 @@ def test_the_audit_finds_what_no_constraint_holds_back_and_no_more(lawless: Engi
         ("ALTER TABLE number_history DISABLE TRIGGER ALL", "fk_number_history_number"),
         ("ALTER TABLE numbers DISABLE TRIGGER ALL", "trigger numbers number_changes_by_steps"),
         ("DROP TRIGGER history_is_append_only ON number_history", "history_is_append_only"),
+        ("DROP TRIGGER changed_number_is_to_be_told ON numbers", "trigger numbers changed_number_is_to_be_told"),
+        ("DROP TRIGGER change_is_told ON untold_changes", "trigger untold_changes change_is_told"),
         ("DROP INDEX uq_claims_one_open_automatic", "uq_claims_one_open_automatic"),
         ("ALTER TABLE numbers ALTER event_id DROP NOT NULL", "column numbers event_id"),
         (

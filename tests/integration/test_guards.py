@@ -99,6 +99,51 @@ def test_a_number_goes_only_by_a_step_of_the_drawing(connection: Connection, bef
         assert constraint(refusal.value) == "number_transition"
 
 
+def tell(connection: Connection, *event_ids: UUID, **other: object) -> None:
+    connection.execute(insert(table("outbox")).values(second("outbox", event_ids=list(event_ids), **other)))
+
+
+def look_as_at_the_commit(connection: Connection) -> None:
+    connection.execute(text("SET CONSTRAINTS change_is_told IMMEDIATE"))
+
+
+def put_two_changes(connection: Connection) -> tuple[UUID, UUID]:
+    """Store the second number, and let it be assigned; gives the events that are to tell of it."""
+    stored, assigned = of_range(), of_change(264470, 2, 2)
+    connection.execute(insert(numbers).values(second("numbers", event_id=stored)))
+    connection.execute(
+        update(numbers).where(IS_SECOND).values(status="assigned", step=2, event_id=assigned, **WHOSE["assigned"])
+    )
+    return stored, assigned
+
+
+def test_changes_that_are_told_in_their_own_transaction_are_committed(connection: Connection) -> None:
+    stored, assigned = put_two_changes(connection)
+    tell(connection, of_range(), assigned)
+    tell(connection, stored)
+
+    look_as_at_the_commit(connection)
+
+    assert connection.execute(select(table("untold_changes"))).all() == []
+
+
+@pytest.mark.parametrize(
+    ("told", "other"),
+    [((), {}), ((0,), {}), ((1,), {}), ((0, 1), {"transaction_id": 1})],
+    ids=["neither", "the first alone", "the second alone", "both, by another transaction"],
+)
+def test_a_change_that_nobody_is_told_of_is_not_committed(
+    connection: Connection, told: tuple[int, ...], other: dict[str, int]
+) -> None:
+    changes = put_two_changes(connection)
+    tell(connection, *(changes[each] for each in told), **other)
+
+    with pytest.raises(IntegrityError) as refusal:
+        look_as_at_the_commit(connection)
+
+    assert constraint(refusal.value) == "change_is_told"
+
+
 @pytest.mark.parametrize("step", [4, 5, 7])
 def test_no_step_is_left_out_or_counted_twice(connection: Connection, step: int) -> None:
     put_number(connection, "assigned")
@@ -327,6 +372,8 @@ def test_what_is_pointed_at_is_not_emptied(connection: Connection, change: str, 
 
 
 def test_everything_may_be_emptied_together(connection: Connection) -> None:
+    look_as_at_the_commit(connection)
+
     connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
 
     assert connection.execute(select(numbers)).first() is None
@@ -353,4 +400,7 @@ def test_every_trigger_is_tested_here(connection: Connection) -> None:
         "ranges_are_not_emptied",
         "requests_are_not_emptied",
         "answered_message_is_kept",
+        "number_is_to_be_told",
+        "changed_number_is_to_be_told",
+        "change_is_told",
     }

@@ -29,6 +29,11 @@ LEDGER = """
         'R', NULL, '2026-05-05', now(), 1, now(), 'me', NULL, '26447000-0000-8000-8000-010001000000');
 """
 USE_IT = "UPDATE numbers SET status = 'used', step = step + 1, event_id = '26447000-0000-8000-8000-010002000000'"
+#: Tells, in the same transaction, of what a statement before it changed.
+TOLD = """;
+    INSERT INTO outbox (message_ids, routing_keys, content_types, events, sizes, body, publish_after, event_ids)
+    SELECT '{M}', '{number-used}', '{application/json}', '{1}', '{2}', '{}', now(), array_agg(event_id) FROM numbers
+"""
 
 
 @pytest.fixture
@@ -61,8 +66,8 @@ def refused(url: str, statement: str) -> None:
 
 
 def test_the_worker_works_and_the_database_itself_writes_the_history(urls: DatabaseUrls) -> None:
-    execute(urls.worker, LEDGER)
-    execute(urls.worker, USE_IT)
+    execute(urls.worker, LEDGER + TOLD)
+    execute(urls.worker, USE_IT + TOLD)
     assert execute(urls.reader, "SELECT status, step FROM number_history") == [("assigned", 1)]
     assert execute(urls.worker, "SELECT nextval('queue_positions')") == [(1,)]
 
@@ -79,6 +84,10 @@ CRIMES = (
     "SET session_replication_role = replica",
     "DROP TRIGGER number_is_never_removed ON numbers",
     "DROP TABLE outbox",
+    "DELETE FROM untold_changes",
+    "INSERT INTO untold_changes (event_ids) VALUES ('{}')",
+    "ALTER FUNCTION require_told() SECURITY INVOKER",
+    "DROP TRIGGER change_is_told ON untold_changes",
     "CREATE OR REPLACE FUNCTION keep_number_history() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     "ALTER FUNCTION keep_number_history() SECURITY INVOKER",
     "DELETE FROM numbers",
@@ -102,7 +111,7 @@ CRIMES = (
 
 
 def test_the_worker_changes_no_schema_and_removes_no_number(urls: DatabaseUrls) -> None:
-    execute(urls.worker, LEDGER)
+    execute(urls.worker, LEDGER + TOLD)
     done = [crime for crime in CRIMES if not is_refused(urls.worker, crime)]
     assert done == []
 
@@ -128,7 +137,7 @@ def test_the_reader_reads_all_and_changes_nothing(urls: DatabaseUrls) -> None:
 def test_readers_listings_and_audit_work_and_nothing_else(
     urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    execute(urls.worker, LEDGER)
+    execute(urls.worker, LEDGER + TOLD)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FUMA_DATABASE_URL", urls.reader)
     for command in ("ranges", "claims", "numbers", "waiting", "forecast"):
@@ -183,16 +192,16 @@ def test_a_migration_by_the_administrator_belongs_to_the_owner_too(postgres: Pri
     engine.dispose()
     owners = execute(urls.reader, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
     assert owners == [("fuma_test_owner",)]
-    execute(urls.worker, LEDGER)
+    execute(urls.worker, LEDGER + TOLD)
     postgres.drop_database(urls.administrator)
 
 
 def test_a_database_that_was_migrated_before_there_were_roles_is_handed_over(
     postgres: PrivatePostgres, database_url: str
 ) -> None:
-    execute(database_url, LEDGER)
+    execute(database_url, LEDGER + TOLD)
     urls = with_roles(postgres, database_url)
-    execute(urls.worker, USE_IT)
+    execute(urls.worker, USE_IT + TOLD)
     refused(urls.worker, "ALTER TABLE numbers DISABLE TRIGGER ALL")
     execute(urls.owner, "ALTER TABLE numbers ADD COLUMN later int")
 
@@ -209,8 +218,8 @@ def test_the_database_owner_needs_no_superuser(postgres: PrivatePostgres) -> Non
     migrate(engine, "sandbox")
     engine.dispose()
     worker = url.replace(f"fuma:{postgres.password}@", "fuma_managed_worker:w@")
-    execute(worker, LEDGER)
-    execute(worker, USE_IT)
+    execute(worker, LEDGER + TOLD)
+    execute(worker, USE_IT + TOLD)
     refused(worker, "DELETE FROM numbers")
     postgres.drop_database(url)
     other = postgres.new_database()

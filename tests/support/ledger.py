@@ -19,6 +19,7 @@ from db.tables import (
     stocks,
 )
 from tests.support.event_ids import of_change, of_range
+from tests.support.telling import tell_all
 
 TAXPAYER = "91350100M000100Y43"
 OTHER_TAXPAYER = "91110000101623741K"
@@ -207,6 +208,7 @@ class Ledger:
             issue_request_id=issue_request_id,
             **(values | said),
         )
+        tell_all(self.connection)
         if ends_as is not None:
             self._change(sequence, status=ends_as)
 
@@ -261,6 +263,7 @@ class Ledger:
         )
         if self.connection.execute(select(number_history).where(number_history.c.sequence == sequence)).first() is None:
             self.connection.execute(insert(number_history).values(**before))
+        tell_all(self.connection)
         return event_id
 
     def message(self, publish_after: datetime = NOW) -> None:
@@ -273,6 +276,7 @@ class Ledger:
                 events=[1],
                 sizes=[2],
                 body=b"{}",
+                event_ids=[],
                 publish_after=publish_after,
             ),
         )

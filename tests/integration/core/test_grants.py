@@ -10,6 +10,7 @@ from schemas.topics import Topic
 from tests.support.core.asked import claim, invoice, invoices
 from tests.support.core.authority import granted, number
 from tests.support.core.world import OTHER_TAXPAYER, Core, at_once, of
+from tests.support.telling import tell_all
 from worker.leqi.port import Answer, ClaimCall, Granted
 
 BAD_GRANTS = [
@@ -177,6 +178,7 @@ def test_two_transactions_with_overlapping_grants_do_not_both_commit(core: Core,
             both_settle.wait()
             try:
                 worker.settling.settle(connection, claims[index], granted(1, 1000))
+                tell_all(connection)
                 transaction.commit()
             except IntegrityError as error:
                 return str(constraint(error))

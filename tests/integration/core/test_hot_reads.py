@@ -9,6 +9,7 @@ from sqlalchemy import text
 from tests.support.core.asked import invoices
 from tests.support.core.world import Core
 from tests.support.event_ids import written_of_change
+from tests.support.telling import tell_all
 
 #: The tables that grow with the years.
 GROWING = ("issue_requests", "numbers", "number_history", "answered_messages", "ranges", "claims", "usage", "outbox")
@@ -66,7 +67,8 @@ def reads(core: Core, prefix: str) -> dict[str, tuple[int, int, int]]:
     with core.engine.begin() as connection:
         answers = core.issuing.handle(connection, invoices(INVOICES, prefix=prefix))
         assert len(answers) == INVOICES
-        rows = connection.execute(_READS, {"tables": list(GROWING)})
+        rows = connection.execute(_READS, {"tables": list(GROWING)}).all()
+        tell_all(connection)
         return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
 

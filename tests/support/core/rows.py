@@ -15,6 +15,8 @@ DAY = date(2026, 11, 23)
 _OWNER = {"taxpayer_id": "91350100M000100Y43", "environment": "sandbox"}
 _STOCK = {**_OWNER, "channel_mode": "self-use", "year": 2026}
 
+_ASSIGNED_BY = of_change(264470, 1, 1)
+
 #: The first row of each table, in an order in which they may be inserted.
 FIRST: dict[str, dict[str, Any]] = {
     "channels": {
@@ -76,7 +78,7 @@ FIRST: dict[str, dict[str, Any]] = {
         "assigned_at": NOW,
         "changed_at": NOW,
         "changed_by": "/tests message",
-        "event_id": of_change(264470, 1, 1),
+        "event_id": _ASSIGNED_BY,
     },
     "number_history": {
         **_OWNER,
@@ -124,7 +126,9 @@ FIRST: dict[str, dict[str, Any]] = {
         "sizes": [2],
         "body": b"{}",
         "publish_after": NOW,
+        "event_ids": [_ASSIGNED_BY],
     },
+    "untold_changes": {"event_ids": [_ASSIGNED_BY]},
     "deployment": {"environment": "sandbox", "recorded_at": NOW, "identity": "1 1"},
 }
 
@@ -158,6 +162,7 @@ _OTHER: dict[str, dict[str, Any]] = {
     "direct_units": {"direct_unit_id": "DU2"},
     "refreshes": {"refresh_id": "F2"},
     "outbox": {},
+    "untold_changes": {},
     "deployment": {},
 }
 
