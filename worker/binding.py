@@ -107,7 +107,7 @@ class Binding:
     ) -> Answer:
         request = _request(item)
         topic = _TOLD_BY[request.action]
-        event_id = self._events.change_id(topic, number.taxpayer_id, number.taken, request.binding_id)
+        event_id = self._events.ids.of_change(topic, number.taxpayer_id, number.taken, request.binding_id)
         change = NumberChange(
             number,
             status,

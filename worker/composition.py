@@ -38,6 +38,7 @@ from worker.leqi.identity import KeyFileError, new_business_serial, read_key
 from worker.leqi.port import Authority, RangeListing
 from worker.leqi.simulator_identity import SIMULATOR_DIRECT_UNIT_ID, SIMULATOR_KEY_HEX
 from worker.leqi.tokens import TokenFolder
+from worker.letting_go import LettingGo
 from worker.metrics import Metrics
 from worker.new_year import NewYear
 from worker.outcomes import Outcomes
@@ -107,7 +108,8 @@ class Worker:
         tell_overdue = partial(outcomes.tell_overdue, limit=timedelta(hours=settings.overdue_hours))
         expiry = Expiry(environment, clock, grace)
         new_year = NewYear(environment, clock, claiming, settings.next_year_from)
-        overdue = partial(issuing.end_overdue, waiting_limit=timedelta(hours=settings.waiting_limit_hours))
+        letting_go = LettingGo(environment, clock)
+        overdue = partial(letting_go.end_overdue, waiting_limit=timedelta(hours=settings.waiting_limit_hours))
         self._refreshing = Refreshing(
             environment,
             transactions,

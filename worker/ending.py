@@ -50,7 +50,10 @@ class Ending:
         unused = end_ranges(
             connection,
             self._environment,
-            [(held, self._events.fact_id(end.topic, (held.key.taxpayer_id, str(held.range_id)))) for held in ranges],
+            [
+                (held, self._events.ids.of_fact(end.topic, (held.key.taxpayer_id, str(held.range_id))))
+                for held in ranges
+            ],
             end.status,
             now=now,
             message=end.message,

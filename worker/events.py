@@ -1,15 +1,7 @@
 """The events that Fuma publishes, each with an id that is the same at every repetition of its fact.
 
-An id is made from what identifies the fact, so whoever tells a fact again, after a crash or because the request came
-again, tells it under the same id.
-
-Most ids are UUIDs of version 5. That of a change of one number is of version 8 and spells the fact, so that the
-database can compare it with the row that names it (`ck_numbers_event`), and people can read the number in it:
-
-    26447000-0001-8234-8567-890002a1b2c3
-    PPPPPPSS SSSS  SSS  SSS SSttttdddddd
-
-P and S are the digits of prefix and sequence, t is the step and d a digest of the rest, both in hexadecimal digits.
+Whoever tells a fact again, after a crash or because the request came again, tells it under the same id
+(`worker.event_ids`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,21 +9,15 @@ from datetime import date, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
 from typing import NamedTuple
-from uuid import UUID, uuid4, uuid5
-from zlib import crc32
+from uuid import UUID, uuid4
 
-from db.records import Claim, GrantedRange, RequestKey, StockKey, TakenNumber
+from db.records import Claim, GrantedRange, RequestKey, StockKey
 from schemas.cloudevents import encode_event
 from schemas.invoice_number import format_number
 from schemas.reasons import Reason
 from schemas.requests import NumberBindingRequested
 from schemas.topics import Topic, event_type
-
-#: The namespace of all our event ids; changing it would give every fact a new id.
-_FACTS = UUID("6f1d2a0c-54a7-5b43-9d0a-3b1d6c7f2e11")
-#: The last two digits of numbers, written; and the bits of a digest that an id has room for.
-_PLACES = [f"{place:02}" for place in range(100)]
-_DIGEST = 0xFFFFFF
+from worker.event_ids import EventIds
 
 
 class Event(NamedTuple):
@@ -60,30 +46,11 @@ class EventWriter:
     def __init__(self, environment: str) -> None:
         self._environment = environment
         self._source = f"/fuma/{environment}"
-        self._digest_of_assigned = self._digest_of(Topic.NUMBER_ASSIGNED)
+        self.ids = EventIds(self._source)
         self._begins_assigned = (
             f',"source":{_quoted(self._source)},"type":{_quoted(event_type(Topic.NUMBER_ASSIGNED))},'
         )
         self._ends_assigned = f',"environment":{_quoted(environment)}}}}}'
-
-    def fact_id(self, topic: Topic, fact: Sequence[object]) -> UUID:
-        """Make the id of the event that tells of a fact: the same for the same fact, at whatever time and place."""
-        return uuid5(_FACTS, f"{self._source} {topic} {fact!r}")
-
-    def change_id(self, topic: Topic, taxpayer_id: str, taken: TakenNumber, asked_by: str) -> UUID:
-        """Make the id of the event that tells of one change of one number.
-
-        `asked_by`: which request, report or binding it followed. A restored database takes a step of a number once
-        more, and what another one made of it then must not bear the id of what is forgotten.
-        """
-        return UUID(_spelled(taken, crc32(f"{taxpayer_id} {asked_by}".encode(), self._digest_of(topic))))
-
-    def assigned_id(self, key: RequestKey, taken: TakenNumber) -> str:
-        """Write the id of the event that tells of an assignment: what `change_id` makes, for every invoice."""
-        return _spelled(taken, crc32(f"{key.taxpayer_id} {key.issue_request_id}".encode(), self._digest_of_assigned))
-
-    def _digest_of(self, topic: Topic) -> int:
-        return crc32(f"{self._source} {topic} ".encode())
 
     def number_assigned(
         self,
@@ -401,7 +368,7 @@ class EventWriter:
     ) -> Event:
         if fact is None:
             fact = uuid4()
-        event_id = str(fact if isinstance(fact, UUID) else self.fact_id(topic, fact))
+        event_id = str(fact if isinstance(fact, UUID) else self.ids.of_fact(topic, fact))
         envelope: dict[str, object] = {
             "specversion": "1.0",
             "id": event_id,
@@ -414,18 +381,6 @@ class EventWriter:
             envelope["traceparent"] = traceparent
         envelope["data"] = {**data, "environment": self._environment}
         return Event(topic, taxpayer_id, event_id, encode_event(envelope))
-
-
-def _spelled(taken: TakenNumber, digest: int) -> str:
-    hundred, place = divmod(taken.sequence, len(_PLACES))
-    return f"{_beginning(taken.prefix, hundred)}{_PLACES[place]}{taken.step << 24 | digest & _DIGEST:010x}"
-
-
-@lru_cache(maxsize=4096)
-def _beginning(prefix: int, hundred: int) -> str:
-    """Write how the ids of the changes of a hundred numbers begin; they are taken one behind the other."""
-    digits = f"{prefix:06}{hundred:012}"
-    return f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-8{digits[15:]}-"
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import cast
 
 from sqlalchemy import Connection, text
@@ -11,13 +11,9 @@ from db.asking import Query, ask, ask_together, hold_back, no_answer
 from db.issue_requests import (
     NewRequest,
     add_requests,
-    close_requests,
     find_requests,
-    find_waiting,
-    overdue_requests,
     remember_messages,
     remembered_messages,
-    stocks_with_overdue_requests,
 )
 from db.numbers import (
     AssignedNumber,
@@ -38,11 +34,9 @@ from db.records import (
     Stock,
     StockKey,
     TakenNumber,
-    WaitingRequest,
 )
 from db.stocks import channels_of_organizations, existing_stocks, lock_stocks
 from db.usage import add_usage
-from schemas.cloudevents import Form
 from schemas.invoice_number import InvoiceNumber, format_number
 from schemas.plain_requests import PlainIssuing
 from schemas.reasons import Reason
@@ -66,12 +60,9 @@ _PLANNED_ONCE: Query[None] = Query(
     no_answer,
 )
 
-#: Waiting requests that one transaction ends at most.
-_MOST_AT_ONCE = 500
-
 
 class Issuing:
-    """Handles `invoice-issuing`, and ends requests that have waited too long or that an operator cancels."""
+    """Handles `invoice-issuing`."""
 
     def __init__(self, environment: str, clock: Clock) -> None:
         self._environment = environment
@@ -109,36 +100,6 @@ class Issuing:
                 now=now,
             )
         return answers
-
-    def end_overdue(self, connection: Connection, waiting_limit: timedelta) -> list[Answer]:
-        """Refuse requests that have waited for stock past their limit: `no-stock`."""
-        now = self._clock.now()
-        before = now - waiting_limit
-        keys = stocks_with_overdue_requests(connection, self._environment, before=before, most=100)
-        lock_stocks(connection, self._environment, keys)
-        answers: list[Answer] = []
-        for key in keys:
-            overdue = overdue_requests(connection, self._environment, key, before=before, most=_MOST_AT_ONCE)
-            detail = "no range came in time: see the claims of this taxpayer, then ask again"
-            answers += self._end(connection, overdue, Reason.NO_STOCK, detail, now)
-        return answers
-
-    def cancel(
-        self,
-        connection: Connection,
-        issue_request_id: str,
-        taxpayer_id: str | None,
-        reason: str,
-    ) -> list[Answer] | list[WaitingRequest]:
-        """End one waiting request at an operator's word.
-
-        Gives its answer to publish; or, where it can't be told which is meant, the requests found: none or several.
-        """
-        found = find_waiting(connection, self._environment, issue_request_id, taxpayer_id)
-        if len(found) != 1:
-            return found
-        lock_stocks(connection, self._environment, [_stock_of(found[0])])
-        return self._end(connection, found, Reason.CANCELLED, reason, self._clock.now())
 
     def _channels_of(self, connection: Connection, organizations: Collection[str]) -> Mapping[str, OrganizationChannel]:
         """Tell the channels of those that are registered: as they were, for the database has the last word later."""
@@ -288,7 +249,7 @@ class Issuing:
             asked.key.issue_request_id,
             asked.issue_date,
             asked.message,
-            self._events.assigned_id(asked.key, taken),
+            self._events.ids.of_assignment(asked.key, taken),
         )
 
     def _assigned(self, assigned: Assigned, event_id: str, items: Sequence[Item], now: datetime) -> Event:
@@ -337,36 +298,6 @@ class Issuing:
             traceparent=item.event.traceparent,
         )
         return Answer(event, item.form, item.group)
-
-    def _end(
-        self,
-        connection: Connection,
-        requests: Sequence[WaitingRequest],
-        reason: Reason,
-        detail: str,
-        now: datetime,
-    ) -> list[Answer]:
-        by_taxpayer: dict[str, list[WaitingRequest]] = {}
-        for request in requests:
-            by_taxpayer.setdefault(request.key.taxpayer_id, []).append(request)
-        for taxpayer_id, ended in by_taxpayer.items():
-            ids = [each.key.issue_request_id for each in ended]
-            close_requests(connection, self._environment, taxpayer_id, ids, because=reason)
-        return [
-            Answer(
-                self._events.number_refused(
-                    request.key.issue_request_id,
-                    organization=request.organization,
-                    taxpayer_id=request.key.taxpayer_id,
-                    reason=reason,
-                    detail=detail,
-                    now=now,
-                    traceparent=request.traceparent,
-                ),
-                Form(request.form),
-            )
-            for request in requests
-        ]
 
 
 def _asked(position: int, request: InvoiceIssuing | PlainIssuing, channel: OrganizationChannel, message: str) -> Asked:
@@ -428,7 +359,3 @@ def _held_number(known: KnownRequest) -> Number:
     return Number(
         known.prefix, known.sequence, known.range_id, known.claim_mode, known.assigned_at, str(known.event_id)
     )
-
-
-def _stock_of(request: WaitingRequest) -> StockKey:
-    return StockKey(request.key.taxpayer_id, request.channel_mode, request.issue_date.year)

@@ -209,13 +209,13 @@ class Outcomes:
             organization=overdue.organization,
             taxpayer_id=overdue.key.taxpayer_id,
             invoice_number=format_number(overdue.prefix, overdue.sequence),
-            event_id=self._events.fact_id(Topic.OUTCOME_OVERDUE, fact),
+            event_id=self._events.ids.of_fact(Topic.OUTCOME_OVERDUE, fact),
             at=now,
         )
 
     def _event_id(self, moved: Moved) -> UUID:
         reported, number = moved.reported, moved.number
-        return self._events.change_id(_TOLD_BY[moved.became], number.taxpayer_id, number.taken, reported.outcome_id)
+        return self._events.ids.of_change(_TOLD_BY[moved.became], number.taxpayer_id, number.taken, reported.outcome_id)
 
     def _done(self, moved: Moved, now: datetime) -> KnownOutcome:
         reported = moved.reported

@@ -167,7 +167,7 @@ class Stocking:
                 request.key.issue_request_id,
                 request.issue_date,
                 request.message,
-                self._events.assigned_id(request.key, taken),
+                self._events.ids.of_assignment(request.key, taken),
             )
             for request, taken in served
         ]
@@ -185,7 +185,7 @@ class Stocking:
                 taken.range_id,
                 taken.claim_mode,
                 now,
-                self._events.assigned_id(request.key, taken),
+                self._events.ids.of_assignment(request.key, taken),
             ),
             traceparent=request.traceparent,
         )

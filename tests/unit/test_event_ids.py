@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from db.records import RequestKey, TakenNumber
 from schemas.topics import Topic
-from worker.events import EventWriter
+from worker.event_ids import EventIds
 
-WRITER = EventWriter("sandbox")
+IDS = EventIds("/fuma/sandbox")
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=64)
 TAXPAYERS = st.text("ABCDEFGHJK0123456789", min_size=15, max_size=20)
 PREFIXES = st.integers(0, 10**6 - 1)
@@ -28,7 +28,7 @@ def change(prefix: int = 264470, sequence: int = 12345678901234, step: int = 1) 
 
 
 def test_an_operator_reads_the_invoice_number_in_it() -> None:
-    event_id = WRITER.change_id(Topic.NUMBER_USED, TAXPAYER, change(step=0x2A), "O1")
+    event_id = IDS.of_change(Topic.NUMBER_USED, TAXPAYER, change(step=0x2A), "O1")
 
     assert re.fullmatch("26447012-3456-8789-8012-34002a[0-9a-f]{6}", str(event_id))
 
@@ -42,7 +42,7 @@ def test_it_is_a_uuid_of_version_8_that_spells_its_fact(
     step: int,
     asked_by: str,
 ) -> None:
-    event_id = WRITER.change_id(topic, taxpayer_id, change(prefix, sequence, step), asked_by)
+    event_id = IDS.of_change(topic, taxpayer_id, change(prefix, sequence, step), asked_by)
 
     assert (event_id.version, event_id.variant) == (8, RFC_4122)
     digits = event_id.hex
@@ -54,9 +54,9 @@ def test_it_is_a_uuid_of_version_8_that_spells_its_fact(
 def test_an_assignment_has_it_too(taxpayer_id: str, prefix: int, sequence: int, step: int, request_id: str) -> None:
     taken = change(prefix, sequence, step)
 
-    written = WRITER.assigned_id(RequestKey(taxpayer_id, request_id), taken)
+    written = IDS.of_assignment(RequestKey(taxpayer_id, request_id), taken)
 
-    assert written == str(WRITER.change_id(Topic.NUMBER_ASSIGNED, taxpayer_id, taken, request_id))
+    assert written == str(IDS.of_change(Topic.NUMBER_ASSIGNED, taxpayer_id, taken, request_id))
     assert written == str(UUID(written))
 
 
@@ -70,22 +70,21 @@ def test_what_tells_two_facts_apart_makes_two_ids() -> None:
         ),
     )
 
-    ids = {writer.change_id(*fact) for writer in (WRITER, EventWriter("production")) for fact in facts}
+    made = {ids.of_change(*fact) for ids in (IDS, EventIds("/fuma/production")) for fact in facts}
 
-    assert len(ids) == 2 * len(facts)
-    assert ids == {
-        writer.change_id(*fact) for writer in (EventWriter("sandbox"), EventWriter("production")) for fact in facts
-    }
+    assert len(made) == 2 * len(facts)
+    again = (EventIds("/fuma/sandbox"), EventIds("/fuma/production"))
+    assert made == {ids.of_change(*fact) for ids in again for fact in facts}
 
 
 def test_what_a_restored_database_does_once_more_for_another_is_told_under_another_id() -> None:
     """By 24 bits of a digest; here for many that ask for the same step."""
     asked_by = [f"request {each}" for each in range(200)]
 
-    ids = {WRITER.assigned_id(RequestKey(TAXPAYER, each), change()) for each in asked_by}
+    ids = {IDS.of_assignment(RequestKey(TAXPAYER, each), change()) for each in asked_by}
 
     assert len(ids) == len(asked_by)
 
 
 def test_the_id_of_what_happens_to_a_whole_range_is_of_version_5() -> None:
-    assert WRITER.fact_id(Topic.RANGE_EXPIRED, (TAXPAYER, "range")).version == 5
+    assert IDS.of_fact(Topic.RANGE_EXPIRED, (TAXPAYER, "range")).version == 5

@@ -14,7 +14,7 @@ from worker.cli.filters import checked_taxpayer, parse_range_id
 from worker.cli.operator import operator
 from worker.cli.output import say
 from worker.clock import Clock
-from worker.issuing import Issuing
+from worker.letting_go import LettingGo
 from worker.recovering import Recovering
 from worker.releasing import Releasing
 from worker.settings import Settings
@@ -28,8 +28,7 @@ def cancel(settings: Settings, issue_request_id: str, taxpayer: str | None, reas
     given = checked_reason(reason)
     clock = Clock(settings.clock)
     with ready_engine(settings) as engine, engine.begin() as connection:
-        issuing = Issuing(settings.environment, clock)
-        found = issuing.cancel(connection, issue_request_id, taxpayer_id, given)
+        found = LettingGo(settings.environment, clock).cancel(connection, issue_request_id, taxpayer_id, given)
         leave_messages(connection, pack(_answers(found, issue_request_id)), now=clock.now())
     say(f"{issue_request_id} waits no longer; a worker will publish its number-refused")
 

@@ -184,7 +184,7 @@ def test_what_repeated_a_request_that_waited_in_vain_is_judged_anew(core: Core, 
 
 
 def _cancelled(core: Core, connection: Connection) -> list[Answer]:
-    done = core.issuing.cancel(connection, "R1", TAXPAYER, "not needed")
+    done = core.letting_go.cancel(connection, "R1", TAXPAYER, "not needed")
     return [each for each in done if isinstance(each, Answer)]
 
 

@@ -16,7 +16,7 @@ def assigned(told: list[Told]) -> list[str]:
 
 def cancelled(core: Core, issue_request_id: str) -> list[Told]:
     def cancel(connection: Connection) -> list[Answer]:
-        found = core.issuing.cancel(connection, issue_request_id, None, "entered twice")
+        found = core.letting_go.cancel(connection, issue_request_id, None, "entered twice")
         return [each for each in found if isinstance(each, Answer)]
 
     return core.run(cancel)
@@ -196,7 +196,7 @@ def test_a_request_that_does_not_wait_is_not_cancelled(core: Core) -> None:
     core.issue(invoice("R1"))
 
     with core.engine.begin() as connection:
-        found = core.issuing.cancel(connection, "R1", None, "entered twice")
+        found = core.letting_go.cancel(connection, "R1", None, "entered twice")
 
     assert found == []
     assert core.value("SELECT status FROM issue_requests") == "assigned"
@@ -207,7 +207,7 @@ def test_a_waiting_request_named_by_two_taxpayers_is_not_cancelled_for_either(co
     core.issue(invoice("R1"), invoice("R1", organization="B"))
 
     with core.engine.begin() as connection:
-        found = core.issuing.cancel(connection, "R1", None, "entered twice")
+        found = core.letting_go.cancel(connection, "R1", None, "entered twice")
 
     assert len(found) == 2
     assert waiting(core) == ["R1", "R1"]

@@ -45,6 +45,7 @@ from worker.decoding import Item
 from worker.expiry import Expiry
 from worker.issuing import Issuing
 from worker.leqi.port import new_business_serial
+from worker.letting_go import LettingGo
 from worker.metrics import Metrics
 from worker.outcomes import Outcomes
 from worker.refreshing import Refreshing
@@ -134,6 +135,7 @@ class Core:
         self._ended = threading.Semaphore(0)
         self.calls.when_done = self._ended.release
         self.issuing = Issuing(ENVIRONMENT, self.clock)
+        self.letting_go = LettingGo(ENVIRONMENT, self.clock)
         self.claiming = Claiming(
             ENVIRONMENT,
             self.clock,
@@ -279,7 +281,7 @@ class Core:
 
     def end_overdue(self) -> list[Told]:
         """Do the timed work that ends what has waited too long."""
-        return self.run(partial(self.issuing.end_overdue, waiting_limit=WAITING_LIMIT))
+        return self.run(partial(self.letting_go.end_overdue, waiting_limit=WAITING_LIMIT))
 
     def commit_without_publishing(self, work: Callable[[Connection], list[Answer]]) -> None:
         """Do work and crash between its commit and its publishing."""

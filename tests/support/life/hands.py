@@ -41,6 +41,7 @@ from worker.decisions.claims import ClaimTerms
 from worker.decoding import Item
 from worker.expiry import Expiry
 from worker.issuing import Issuing
+from worker.letting_go import LettingGo
 from worker.metrics import Metrics
 from worker.new_year import NewYear
 from worker.outcomes import Outcomes
@@ -95,6 +96,7 @@ class Hands:
         self._calls.when_done = self._ended.release
         self._serials = count(1)
         self.issuing = Issuing(ENVIRONMENT, self.clock)
+        self.letting_go = LettingGo(ENVIRONMENT, self.clock)
         self.claiming = Claiming(
             ENVIRONMENT, self.clock, self._new_serial, NEXT_YEAR_FROM, ClaimTerms(cautious=CAUTIOUS)
         )
@@ -199,7 +201,7 @@ class Hands:
 
     def end_overdue(self) -> list[Told]:
         """End what has waited too long."""
-        return self._run(partial(self.issuing.end_overdue, waiting_limit=WAITING_LIMIT))
+        return self._run(partial(self.letting_go.end_overdue, waiting_limit=WAITING_LIMIT))
 
     def tell_overdue(self) -> list[Told]:
         """Tell of outcomes that are overdue."""
@@ -211,7 +213,7 @@ class Hands:
         """Cancel a waiting request, as `fuma waiting cancel` does; nothing happens where none is found."""
 
         def work(connection: Connection) -> list[Answer]:
-            done = self.issuing.cancel(connection, issue_request_id, taxpayer_id, "not needed")
+            done = self.letting_go.cancel(connection, issue_request_id, taxpayer_id, "not needed")
             return [each for each in done if isinstance(each, Answer)]
 
         return self._run(work)
