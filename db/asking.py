@@ -26,11 +26,12 @@ Fourth = TypeVar("Fourth")
 Fifth = TypeVar("Fifth")
 Sixth = TypeVar("Sixth")
 
-#: Where a transaction keeps what it holds back.
-_HELD_BACK = "held back"
+#: Where a transaction of `begin` keeps what it holds back, and whether it is committed.
+_HELD_BACK, _COMMITTED = "held back", "committed"
 
 _BEGIN = text("BEGIN")
 
+_OVER = "the transaction is committed: a statement after it would be in none"
 _NOT_COMMITTED = "a statement of this transaction had failed: it was rolled back, not committed"
 
 
@@ -94,7 +95,8 @@ def ask_together(connection: Connection, /, *queries: Query[Any]) -> tuple[Any, 
 def begin(engine: Engine, *queries: Query[None]) -> Iterator[Connection]:
     """Begin a transaction with these queries, which go to the server with the first that is asked.
 
-    What is not committed by `ask_and_commit` is rolled back at the end of the block.
+    What is not committed by `ask_and_commit` is rolled back at the end of the block; after it nothing can be asked any
+    more, which would be in no transaction.
     """
     with engine.connect() as connection:
         # Sends nothing. Without it a connection that is lost would be replaced by another, and what comes after the
@@ -104,6 +106,7 @@ def begin(engine: Engine, *queries: Query[None]) -> Iterator[Connection]:
         # The driver begins transactions by itself otherwise, and waits for the server's word before it goes on.
         driver.autocommit = True
         connection.info[_HELD_BACK] = [Query(_BEGIN, {}, no_answer), *queries]
+        connection.info[_COMMITTED] = False
         try:
             yield connection
         finally:
@@ -112,7 +115,7 @@ def begin(engine: Engine, *queries: Query[None]) -> Iterator[Connection]:
 
 
 def _leave(connection: Connection, driver: "psycopg.Connection[Any]") -> None:
-    del connection.info[_HELD_BACK]
+    del connection.info[_HELD_BACK], connection.info[_COMMITTED]
     try:
         driver.rollback()
         driver.autocommit = False
@@ -149,14 +152,23 @@ def ask_and_commit(connection: Connection, queries: Sequence[Query[Found]]) -> l
     """
     if not _need_no_look(connection.info.get(_HELD_BACK, ())):
         _sent(connection, [])
-    return _sent(connection, queries, commit=True)
+    answers = _sent(connection, queries, commit=True)
+    if _HELD_BACK in connection.info:
+        connection.info[_COMMITTED] = True
+    return answers
 
 
 @event.listens_for(Engine, "before_cursor_execute")
 def _send_held_back(connection: Connection, *_of_the_statement: object) -> None:
     """Keep the order: a statement that goes the usual way comes after what was held back before it."""
+    _refuse_after_the_commit(connection)
     if connection.info.get(_HELD_BACK):
         _sent(connection, [])
+
+
+def _refuse_after_the_commit(connection: Connection) -> None:
+    if connection.info.get(_COMMITTED):
+        raise AssertionError(_OVER)
 
 
 def _need_no_look(queries: Iterable[Query[object]]) -> bool:
@@ -168,6 +180,7 @@ def _driver(connection: Connection) -> "psycopg.Connection[Any]":
 
 
 def _sent(connection: Connection, asked: Sequence[Query[Any]], *, commit: bool = False) -> list[Any]:
+    _refuse_after_the_commit(connection)
     driver = _driver(connection)
     held: list[Query[Any]] = connection.info.get(_HELD_BACK, [])
     queries = [*held, *asked]

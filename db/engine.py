@@ -44,6 +44,9 @@ def open_engine(url: str, *, application: str, pool_size: int = 5, silence: floa
     except (ArgumentError, ValueError):
         message = "FUMA_DATABASE_URL is not an address like postgresql://user:password@host:5432/database"
         raise ValueError(message) from None
+    if "@" in (parsed.host or ""):
+        message = "FUMA_DATABASE_URL has an @ in its password: write it as %40"
+        raise ValueError(message)
     if parsed.get_backend_name() != "postgresql":
         message = f"FUMA_DATABASE_URL must begin with postgresql://, not {parsed.get_backend_name()}://"
         raise ValueError(message)

@@ -1,12 +1,12 @@
 """Queries sent together: one round trip, each seeing what those before it did; the first to fail is the one told."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import psycopg
 import pytest
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError, IntegrityError, InternalError, OperationalError, PendingRollbackError
 
 from db.asking import Query, Reply, ask, ask_and_commit, ask_together, begin, carry_out, hold_back, no_answer
@@ -147,6 +147,28 @@ def test_nothing_is_committed_where_the_last_fails(engine: Engine, failing: str)
     assert things(engine) == 0
 
 
+@pytest.mark.parametrize(
+    "later",
+    [
+        lambda connection: ask(connection, put("b")),
+        lambda connection: hold_back(connection, [Query(_COUNT, {}, first)]),
+        lambda connection: connection.execute(_PUT, {"name": "b"}),
+        lambda connection: ask_and_commit(connection, [put("b")]),
+    ],
+    ids=["asked", "held back", "the usual way", "committed again"],
+)
+def test_nothing_is_done_behind_the_commit(engine: Engine, later: Callable[[Connection], object]) -> None:
+    with begin(engine) as connection:
+        ask_and_commit(connection, [put("a")])
+        with pytest.raises(AssertionError, match="would be in none"):
+            later(connection)
+
+    assert things(engine) == 1
+    with begin(engine) as connection:
+        ask_and_commit(connection, [put("c")])
+    assert things(engine) == 2
+
+
 def test_a_transaction_that_had_failed_before_is_not_taken_for_committed(engine: Engine) -> None:
     with engine.connect() as connection, connection.begin():
         carry_out(connection, [put("a")])
@@ -250,8 +272,8 @@ def test_it_is_told_by_a_statement_that_goes_the_usual_way_too(engine: Engine) -
 
 def test_a_connection_goes_back_as_it_came(engine: Engine) -> None:
     with begin(engine, put("a")) as connection:
-        ask_and_commit(connection, [])
         pid = ask(connection, _PID)
+        ask_and_commit(connection, [])
     with engine.connect() as connection:
         connection.execute(_PUT, {"name": "b"})
         assert ask(connection, _PID) == pid

@@ -13,6 +13,7 @@ SECRET = "hunter2"  # noqa: S105 -- a password to look for
         f"postgresql://fuma:{SECRET}@127.0.0.1:none/fuma",
         # Not encoded: what is behind the "@" is taken for a host and a port.
         f"postgresql://fuma:not@encoded:{SECRET}@127.0.0.1:5432/fuma",
+        f"postgresql://fuma:{SECRET}@more@127.0.0.1:5432/fuma",
         f"postgresql//fuma:{SECRET}@127.0.0.1/fuma",
         f"mysql://fuma:{SECRET}@127.0.0.1/fuma",
     ],
