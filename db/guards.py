@@ -2,8 +2,8 @@
 
 A number changes its state only by a step of the drawing, and every state that it had is kept.
 
-No change of a number is committed without its event in the outbox, of the same transaction: so no fact is there that
-nobody is told of, whoever wrote it, and however.
+No change of a number is committed without an outbox row of the same transaction that names its event: whatever code
+forgets to tell of one, fails. It holds against mistakes, not against an owner who switches it off.
 
 A number is stored only once its range's cursor has passed it, and a cursor never goes back: so no number is given out
 twice, whatever a worker believes of its cursor.
@@ -164,16 +164,19 @@ $$
 
 _REQUIRE_TOLD = """
 CREATE FUNCTION require_told() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    untold boolean;
 BEGIN
-    IF EXISTS (
-        SELECT unnest(NEW.event_ids)
+    -- The first of a transaction's changes looks for all of them.
+    WITH noted AS (DELETE FROM untold_changes WHERE transaction_id = NEW.transaction_id RETURNING event_ids)
+    SELECT EXISTS (
+        SELECT unnest(event_ids) FROM noted
         EXCEPT
-        SELECT unnest(o.event_ids) FROM outbox AS o WHERE o.transaction_id = pg_current_xact_id()::text::bigint)
-    THEN
+        SELECT unnest(o.event_ids) FROM outbox AS o WHERE o.transaction_id = NEW.transaction_id) INTO untold;
+    IF untold THEN
         RAISE EXCEPTION 'a change of a number is told by no event in the outbox'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'change_is_told';
     END IF;
-    DELETE FROM untold_changes WHERE untold_id = NEW.untold_id;
     RETURN NULL;
 END
 $$
@@ -194,6 +197,11 @@ REFERENCING NEW TABLE AS stored FOR EACH STATEMENT EXECUTE FUNCTION note_changes
     """
 CREATE CONSTRAINT TRIGGER change_is_told AFTER INSERT ON untold_changes DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION require_told()
+""",
+    # What was found may not be taken back before the commit.
+    """
+CREATE TRIGGER outbox_keeps_what_it_told BEFORE DELETE OR UPDATE OF transaction_id, event_ids ON outbox
+FOR EACH ROW WHEN (OLD.transaction_id = (pg_current_xact_id())::text::bigint) EXECUTE FUNCTION refuse_change()
 """,
 )
 

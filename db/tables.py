@@ -553,6 +553,8 @@ refreshes = Table(
     comment="What each refresh was answered with, so that the same refresh gets the same answer.",
 )
 
+_OF_THIS_TRANSACTION = text("(pg_current_xact_id())::text::bigint")
+
 outbox = Table(
     "outbox",
     metadata,
@@ -566,7 +568,7 @@ outbox = Table(
     Column("publish_after", DateTime(timezone=True), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     # Whose facts its events tell, and which events these are.
-    Column("transaction_id", BigInteger, nullable=False, server_default=text("(pg_current_xact_id())::text::bigint")),
+    Column("transaction_id", BigInteger, nullable=False, server_default=_OF_THIS_TRANSACTION),
     Column("event_ids", ARRAY(Uuid), nullable=False),
     PrimaryKeyConstraint("outbox_id"),
     Index("ix_outbox_transaction_id", "transaction_id"),
@@ -585,9 +587,10 @@ outbox = Table(
 untold_changes = Table(
     "untold_changes",
     metadata,
+    Column("transaction_id", BigInteger, nullable=False, server_default=_OF_THIS_TRANSACTION),
     Column("untold_id", BigInteger, Identity(always=True), nullable=False),
     Column("event_ids", ARRAY(Uuid), nullable=False),
-    PrimaryKeyConstraint("untold_id"),
+    PrimaryKeyConstraint("transaction_id", "untold_id"),
     # Its rows end with the transactions that wrote them: there is nothing to keep.
     prefixes=["UNLOGGED"],
     comment="The events that changes of numbers name, until the database has found them in the outbox at the commit;"

@@ -84,14 +84,14 @@ class Relay:
             return self._changed.wait_for(lambda: self._under_way < most, timeout)
 
     def close(self, timeout: float) -> bool:
-        """Wait for the confirms under way and remove what they confirm; False where some did not come in time."""
+        """Wait for the confirms under way and remove what they confirm; False where that took longer."""
         ended_by = time.monotonic() + timeout
         confirmed = self.wait_for_room(1, timeout=timeout)
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._remover.join(max(0.1, ended_by - time.monotonic()))
-        return confirmed
+        return confirmed and not self._remover.is_alive()
 
     def _settled(self, parcels: Sequence[Parcel], published: "Future[list[Outcome]]") -> None:
         outcomes = published.result()

@@ -24,6 +24,7 @@ def of(*more: Finding, complaints: tuple[str, ...] = ()) -> Result:
         seconds=120.0,
         evidence=evidence,
         not_tried=["database: disk full (mounting is not allowed)"],
+        stood_still=0,
     )
 
 

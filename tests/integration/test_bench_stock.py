@@ -1,5 +1,8 @@
 """What the benchmark writes in bulk is what the worker would have written: the audit finds nothing to complain of."""
 
+import pytest
+
+from bench import audit_at_scale
 from bench.load import Load
 from bench.stock import fill_stock
 from db.audit.judging import audit
@@ -16,3 +19,13 @@ def test_tables_that_were_filled_in_bulk_are_as_the_worker_leaves_them(database_
     assert [finding for finding in findings.values() if finding.broken] == []
     assert findings["granted-claim-has-its-range"].checked == 3 * (4 + 2)
     assert findings["number-in-its-range"].checked == 3 * 4 * 10
+
+
+def test_the_audit_at_scale_finds_its_own_tables_sound(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["audit_at_scale", "--numbers", "1"])
+
+    assert audit_at_scale.main() == 0
+
+    assert "memory at most" in capsys.readouterr().out

@@ -144,6 +144,20 @@ def test_a_change_that_nobody_is_told_of_is_not_committed(
     assert constraint(refusal.value) == "change_is_told"
 
 
+@pytest.mark.parametrize(
+    "taken_back",
+    ["DELETE FROM outbox", "UPDATE outbox SET event_ids = '{}'", "UPDATE outbox SET transaction_id = 1"],
+)
+def test_what_was_told_is_not_taken_back_before_the_commit(connection: Connection, taken_back: str) -> None:
+    tell(connection, *put_two_changes(connection))
+    look_as_at_the_commit(connection)
+
+    with pytest.raises(IntegrityError) as refusal:
+        connection.execute(text(taken_back))
+
+    assert constraint(refusal.value) == "outbox_keeps_what_it_told"
+
+
 @pytest.mark.parametrize("step", [4, 5, 7])
 def test_no_step_is_left_out_or_counted_twice(connection: Connection, step: int) -> None:
     put_number(connection, "assigned")
@@ -403,4 +417,5 @@ def test_every_trigger_is_tested_here(connection: Connection) -> None:
         "number_is_to_be_told",
         "changed_number_is_to_be_told",
         "change_is_told",
+        "outbox_keeps_what_it_told",
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.audit.judging import audit
@@ -16,6 +17,7 @@ from schemas.reasons import Reason
 from schemas.topics import Topic
 from tests.support.core.asked import invoice
 from tests.support.core.world import TAXPAYER, Core, Told, of
+from tests.support.event_ids import written_of_change
 from tests.support.outside.identities import new_taxpayer_id
 from tests.support.partitioned import split_by_taxpayer
 from tests.support.postgres import PrivatePostgres
@@ -104,6 +106,19 @@ def test_keys_checks_and_guards_still_refuse(core: Core) -> None:
         with pytest.raises(DBAPIError) as refused:
             core.change(statement, taxpayer=taxpayer)
         assert re.search(name, constraint(refused.value) or ""), statement
+
+
+def test_a_change_that_nobody_is_told_of_is_refused_still(core: Core) -> None:
+    taxpayer = core.value("SELECT min(taxpayer_id) FROM numbers WHERE status = 'assigned'")
+    use_one = f"""
+        UPDATE numbers SET status = 'used', step = step + 1, event_id = {written_of_change(step="step + 1")}
+        WHERE taxpayer_id = :taxpayer
+    """
+
+    with pytest.raises(DBAPIError) as refused, core.engine.begin() as connection:
+        connection.execute(text(use_one), {"taxpayer": taxpayer})
+
+    assert constraint(refused.value) == "change_is_told"
 
 
 def test_two_ranges_of_one_taxpayer_that_overlap_are_refused(core: Core) -> None:

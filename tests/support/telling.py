@@ -4,7 +4,8 @@ from typing import LiteralString
 
 from sqlalchemy import Connection, text
 
-#: Stores a message that tells of all that this transaction has changed so far, has it found, and takes it back.
+#: Stores a message that tells of all that this transaction has changed so far, has it found, and takes it back, which
+#: only an owner of the server may.
 TELL_ALL: LiteralString = """
     INSERT INTO outbox (message_ids, routing_keys, content_types, events, sizes, body, publish_after, event_ids)
     SELECT ARRAY['by hand'], ARRAY['by hand'], ARRAY['text/plain'], ARRAY[1], ARRAY[0], '', now(), array_agg(event_id)
@@ -12,7 +13,9 @@ TELL_ALL: LiteralString = """
     HAVING count(*) > 0;
     SET CONSTRAINTS change_is_told IMMEDIATE;
     SET CONSTRAINTS change_is_told DEFERRED;
-    DELETE FROM outbox WHERE message_ids = ARRAY['by hand']
+    SET LOCAL session_replication_role = replica;
+    DELETE FROM outbox WHERE message_ids = ARRAY['by hand'];
+    SET LOCAL session_replication_role = origin
 """
 
 

@@ -26,16 +26,19 @@ $$
 """,
     """
 CREATE FUNCTION require_told() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    untold boolean;
 BEGIN
-    IF EXISTS (
-        SELECT unnest(NEW.event_ids)
+    -- The first of a transaction's changes looks for all of them.
+    WITH noted AS (DELETE FROM untold_changes WHERE transaction_id = NEW.transaction_id RETURNING event_ids)
+    SELECT EXISTS (
+        SELECT unnest(event_ids) FROM noted
         EXCEPT
-        SELECT unnest(o.event_ids) FROM outbox AS o WHERE o.transaction_id = pg_current_xact_id()::text::bigint)
-    THEN
+        SELECT unnest(o.event_ids) FROM outbox AS o WHERE o.transaction_id = NEW.transaction_id) INTO untold;
+    IF untold THEN
         RAISE EXCEPTION 'a change of a number is told by no event in the outbox'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'change_is_told';
     END IF;
-    DELETE FROM untold_changes WHERE untold_id = NEW.untold_id;
     RETURN NULL;
 END
 $$
@@ -51,6 +54,10 @@ REFERENCING NEW TABLE AS stored FOR EACH STATEMENT EXECUTE FUNCTION note_changes
     """
 CREATE CONSTRAINT TRIGGER change_is_told AFTER INSERT ON untold_changes DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION require_told()
+""",
+    """
+CREATE TRIGGER outbox_keeps_what_it_told BEFORE DELETE OR UPDATE OF transaction_id, event_ids ON outbox
+FOR EACH ROW WHEN (OLD.transaction_id = (pg_current_xact_id())::text::bigint) EXECUTE FUNCTION refuse_change()
 """,
     """
 DO $$ DECLARE
@@ -75,9 +82,10 @@ def upgrade() -> None:
     op.create_index("ix_outbox_transaction_id", "outbox", ["transaction_id"])
     op.create_table(
         "untold_changes",
+        sa.Column("transaction_id", sa.BigInteger(), server_default=own, nullable=False),
         sa.Column("untold_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("event_ids", ids, nullable=False),
-        sa.PrimaryKeyConstraint("untold_id", name="pk_untold_changes"),
+        sa.PrimaryKeyConstraint("transaction_id", "untold_id", name="pk_untold_changes"),
         prefixes=["UNLOGGED"],
         comment="The events that changes of numbers name, until the database has found them in the outbox at the"
         " commit; written and emptied by itself.",
@@ -92,6 +100,7 @@ def downgrade() -> None:
     """Leave it to the worker."""
     for trigger in ("number_is_to_be_told", "changed_number_is_to_be_told"):
         op.execute(sa.text(f"DROP TRIGGER {trigger} ON numbers"))
+    op.execute(sa.text("DROP TRIGGER outbox_keeps_what_it_told ON outbox"))
     op.drop_table("untold_changes")
     for function in ("note_changes", "require_told"):
         op.execute(sa.text(f"DROP FUNCTION {function}()"))

@@ -27,6 +27,7 @@ def main() -> int:
         run = Run(stage, terms)
         try:
             run.begin()
+            run.crash_at_each_point(within=240)
             ends_at = time.monotonic() + told.minutes * 60
             while time.monotonic() < ends_at and not _enough(run, told):
                 _round(run, ROUNDS[rounds % len(ROUNDS)] if rounds < len(ROUNDS) else _later(rounds))
@@ -46,6 +47,7 @@ def main() -> int:
         summary = figures(result, terms, rounds)
     text = table(summary)
     sys.stdout.write(text)
+    told.report.parent.mkdir(parents=True, exist_ok=True)
     told.report.with_suffix(".txt").write_text(text, encoding="utf-8")
     told.report.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if told.page is not None:
@@ -82,13 +84,13 @@ def _round(run: Run, kind: str) -> None:
 
 
 def _enough(run: Run, told: argparse.Namespace) -> bool:
-    faults = run.counted.total() + run.stage.deaths.total()
-    return bool(faults >= told.faults and run.upstream.told["asked"] >= told.requests)
+    return bool(run.faults.total() >= told.faults and run.upstream.told["asked"] >= told.requests)
 
 
 def _say(run: Run, rounds: int) -> None:
-    faults = run.counted.total() + run.stage.deaths.total()
-    sys.stdout.write(f"round {rounds}: {faults} faults, {run.upstream.told['asked']} issue requests, settled\n")
+    sys.stdout.write(
+        f"round {rounds}: {run.faults.total()} faults, {run.upstream.told['asked']} issue requests, settled\n"
+    )
     sys.stdout.flush()
 
 
@@ -103,7 +105,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=usual.pause, help="mean seconds between two faults")
     parser.add_argument("--stretch", type=float, default=usual.stretch, help="seconds of faults in one round")
     parser.add_argument("--workers", type=int, default=usual.workers)
-    parser.add_argument("--report", type=Path, default=Path("chaos.json"), help="where the figures go")
+    parser.add_argument("--report", type=Path, default=Path("build/chaos.json"), help="where the figures go")
     parser.add_argument("--keep", type=Path, help="folder for the journal and the logs")
     parser.add_argument("--page", type=Path, help="page with a place for the figures, as docs/reliability.md")
     return parser.parse_args()

@@ -42,12 +42,23 @@ class Fault:
     weight: float = 1.0
 
 
+class NothingToHitError(Exception):
+    """Nothing is there that the fault could befall just now: it is none."""
+
+
 def _kill(stage: Stage, dice: random.Random) -> None:
-    stage.kill_worker(dice.randrange(len(stage.slots)))
+    stage.kill_worker(_live(stage, dice))
 
 
 def _terminate(stage: Stage, dice: random.Random) -> None:
-    stage.stop_worker(dice.randrange(len(stage.slots)))
+    stage.stop_worker(_live(stage, dice))
+
+
+def _live(stage: Stage, dice: random.Random) -> int:
+    live = [slot for slot, worker in enumerate(stage.slots) if worker is not None and worker.code is None]
+    if not live:
+        raise NothingToHitError
+    return dice.choice(live)
 
 
 def _kill_broker(stage: Stage, _dice: random.Random) -> End:

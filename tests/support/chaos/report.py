@@ -16,6 +16,7 @@ _FIGURES: Mapping[str, str] = {
     "numbers_assigned": "numbers assigned",
     "grants": "ranges granted",
     "forgotten": "numbers that restores forgot",
+    "stood_still": "workers that could not drain, the machine stood still",
     "broken_in_all": "lost, doubled, or otherwise wrong",
 }
 
@@ -24,13 +25,13 @@ _PLACE = re.compile(r"(?<=<!-- figures of the last long run -->\n\n).*?(?=\n<!--
 
 def table(told: Mapping[str, Any]) -> str:
     """Say how a run went: faults by kind, requests, events, repetitions, checks, losses."""
-    lines = [f"{'fault':<46} {'times':>8}"]
-    lines += [f"{name:<46} {count:>8}" for name, count in told["faults"].items()]
-    lines += [f"{name:<46} {'-':>8}" for name in told["not_tried"]]
-    lines += [f"{'in all':<46} {told['faults_in_all']:>8}", ""]
-    lines += [f"{says:<46} {told[name]:>8}" for name, says in _FIGURES.items()]
-    lines += ["", f"{'check':<46} {'checked':>8} {'broken':>8}"]
-    lines += [f"{name:<46} {each['checked']:>8} {each['broken']:>8}" for name, each in told["checks"].items()]
+    lines = [f"{'fault':<56} {'times':>8}"]
+    lines += [f"{name:<56} {count:>8}" for name, count in told["faults"].items()]
+    lines += [f"{name:<56} {'-':>8}" for name in told["not_tried"]]
+    lines += [f"{'in all':<56} {told['faults_in_all']:>8}", ""]
+    lines += [f"{says:<56} {told[name]:>8}" for name, says in _FIGURES.items()]
+    lines += ["", f"{'check':<56} {'checked':>8} {'broken':>8}"]
+    lines += [f"{name:<56} {each['checked']:>8} {each['broken']:>8}" for name, each in told["checks"].items()]
     lines += ["", f"{told['seconds']} s, seed {told['seed']}, {told['rounds']} stretches of faults with a calm behind"]
     lines += [f"BROKEN: {line}" for line in told["broken"]]
     lines += [f"COMPLAINT: {each}" for each in told["complaints"]]

@@ -14,7 +14,7 @@ from pika.exceptions import AMQPError
 
 from tests.support.chaos.checker import Finding, check, forgotten_requests
 from tests.support.chaos.evidence import Evidence, read_journal, read_tables
-from tests.support.chaos.faults import CRASH_POINTS, FAULTS, Fault
+from tests.support.chaos.faults import CRASH_POINTS, FAULTS, Fault, NothingToHitError
 from tests.support.chaos.journal import read
 from tests.support.chaos.stage import Stage, UpstreamProcess
 from tests.support.chaos.upstream import Plan
@@ -69,6 +69,8 @@ class Result:
     evidence: Evidence
     #: What was not possible on this machine.
     not_tried: list[str]
+    #: Workers that did not drain while the machine stood still.
+    stood_still: int
 
     @property
     def holds(self) -> bool:
@@ -128,6 +130,11 @@ class Run:
             ),
         )
         self.stage.wait_until_ready()
+
+    @property
+    def faults(self) -> "Counter[str]":
+        """All that befell it so far, by kind."""
+        return self.counted + self.stage.deaths
 
     def close(self) -> None:
         """End the upstream and wait for the faults under way."""
@@ -292,12 +299,13 @@ class Run:
         if audit.code != 0:
             complaints.append(f"fuma audit exited {audit.code}: {audit.out} {audit.err}")
         return Result(
-            faults=self.counted + self.stage.deaths,
+            faults=self.faults,
             findings=check(evidence),
             complaints=complaints,
             audit=audit.out,
             seconds=time.monotonic() - self._began,
             evidence=evidence,
+            stood_still=self.stage.stood_still,
             not_tried=[] if self.stage.small_disk else ["database: disk full (mounting a small disk is not allowed)"],
         )
 
@@ -319,6 +327,8 @@ class Run:
     def _go_through(self, fault: Fault, dice: random.Random) -> None:
         try:
             end = fault.begin(self.stage, dice)
+        except NothingToHitError:
+            return
         except (AMQPError, OSError) as error:
             # Where a fault of another kind is in its way it is none, and not counted.
             self.counted[f"(not begun) {fault.name}: {type(error).__name__}"] += 0
@@ -402,6 +412,7 @@ def figures(result: Result, terms: Terms, rounds: int) -> dict[str, Any]:
         "faults": dict(sorted(result.faults.items())),
         "faults_in_all": result.faults.total(),
         "not_tried": result.not_tried,
+        "stood_still": result.stood_still,
         "requests": len(asked),
         "issue_requests": sum(topic == "invoice-issuing" for topic in asked.values()),
         "requests_by_topic": dict(sorted(Counter(asked.values()).items())),
