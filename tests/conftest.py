@@ -1,5 +1,6 @@
 """Fixtures for all tests: the servers that the tests bring with them, and how the tests share the machine."""
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -76,3 +77,7 @@ def _logs_of_its_own() -> Iterator[None]:
     """Leave no test the log that another has configured: it may write to a stream that is closed by now."""
     yield
     structlog.reset_defaults()
+    root = logging.getLogger()  # noqa: TID251 -- where libraries' logs go, too
+    root.handlers = [
+        each for each in root.handlers if not isinstance(each.formatter, structlog.stdlib.ProcessorFormatter)
+    ]

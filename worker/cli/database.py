@@ -12,6 +12,7 @@ from db.schema_version import check_database
 from worker.cli.failures import CommandError
 from worker.cli.output import say, warn
 from worker.settings import Settings, database_address, load_settings
+from worker.telemetry import configure_logging
 
 _APPLICATION = "fuma-cli"
 
@@ -26,7 +27,11 @@ def migrate() -> None:
 
 @contextmanager
 def opened_engine(settings: Settings) -> Iterator[Engine]:
-    """Give an engine on the settings' database, embedded or not, and close it behind."""
+    """Give an engine on the settings' database, embedded or not, and close it behind.
+
+    What is logged meanwhile goes to stderr as a worker's does: on stdout is what the command was asked for.
+    """
+    configure_logging(settings.log_level)
     with database_address(settings) as address:
         try:
             engine = open_engine(address, application=_APPLICATION, pool_size=1)

@@ -57,7 +57,8 @@ def test_ranges_tell_how_long_their_stock_lasts(fuma: Fuma) -> None:
 
 
 def test_a_taxpayer_is_paused_and_resumed(stocks: Ledger, fuma: Fuma) -> None:
-    assert "is paused" in fuma("taxpayers", "pause", "--taxpayer", TAXPAYER, "--reason", "moving house")
+    said = fuma("taxpayers", "pause", "--taxpayer", TAXPAYER, "--reason", "moving house")
+    assert said == f"{TAXPAYER} is paused: its requests wait\n"
     assert [row["paused"] for row in objects(fuma("forecast", "--json", "--taxpayer", TAXPAYER))] == [True]
     assert stocks.connection.execute(
         text("SELECT paused_because FROM stocks WHERE paused"),
