@@ -4,12 +4,13 @@
 
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.engine import make_url
 
 from db.audit.invariant import Invariant
-from db.guards import GUARDS
+from db.guards import BY_THE_OWNER, GUARDS
 from db.tables import metadata
 
 
@@ -30,12 +31,23 @@ def _guards() -> Iterator[tuple[str, str, str]]:
         yield "trigger", table, name
 
 
+def _functions() -> Iterator[tuple[str, str, bool]]:
+    """Give name, digest of the text and whether it has its owner's rights, of every function that the triggers call."""
+    for guard in GUARDS:
+        made = re.match(r"\s*CREATE FUNCTION (\w+)\(\).*?\$\$(.*)\$\$", guard, re.DOTALL)
+        if made is not None:
+            name, text = made.groups()
+            yield name, sha256(text.encode()).hexdigest(), f"'{name}'" in BY_THE_OWNER
+
+
 _GUARDS = ", ".join(str(guard) for guard in sorted(_guards()))
+_FUNCTIONS = ", ".join(str(function) for function in sorted(_functions()))
 
 STRUCTURE_INVARIANTS = (
     Invariant(
         "guards-stand",
-        "every constraint, key, trigger and NOT NULL that the schema has is in force",
+        "every constraint, key, trigger and NOT NULL that the schema has is in force, and every trigger's function is"
+        " as it was made",
         f"""
         SELECT g.kind || ' ' || g.owner || ' ' || g.name AS offender,
                NOT CASE g.kind
@@ -61,6 +73,17 @@ STRUCTURE_INVARIANTS = (
                        SELECT FROM pg_trigger WHERE tgrelid = to_regclass(g.owner) AND tgname = g.name
                           AND tgenabled IN ('O', 'A')) END AS broken
         FROM (VALUES {_GUARDS}) AS g (kind, owner, name)
+        UNION ALL
+        SELECT 'function ' || f.name,
+               NOT EXISTS (
+                   SELECT FROM pg_proc AS p
+                   WHERE p.oid = to_regprocedure(f.name || '()')
+                     AND encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex') = f.digest
+                     AND p.prosecdef = f.by_the_owner
+                     -- Else whoever calls it could lay a table of his own in its way.
+                     AND (NOT f.by_the_owner OR
+                          'search_path=' || quote_ident(current_schema()) || ', pg_temp' = ANY (p.proconfig)))
+        FROM (VALUES {_FUNCTIONS}) AS f (name, digest, by_the_owner)
         """,
     ),
     Invariant(

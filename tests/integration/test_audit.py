@@ -178,6 +178,22 @@ def test_the_audit_finds_what_no_constraint_holds_back_and_no_more(lawless: Engi
             "ALTER TABLE numbers DROP CONSTRAINT ck_numbers_year,ADD CONSTRAINT ck_numbers_year CHECK (true) NOT VALID",
             "ck_numbers_year",
         ),
+        (
+            (
+                "CREATE OR REPLACE FUNCTION require_told() RETURNS trigger LANGUAGE plpgsql"
+                " SECURITY DEFINER SET search_path = public, pg_temp AS 'BEGIN RETURN NULL; END'"
+            ),
+            "function require_told",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "function refuse_change",
+        ),
+        ("ALTER FUNCTION keep_number_history() SECURITY INVOKER", "function keep_number_history"),
+        ("ALTER FUNCTION note_changes() RESET search_path", "function note_changes"),
+        ("ALTER FUNCTION note_changes() SET search_path = pg_temp, public", "function note_changes"),
+        ("ALTER FUNCTION require_organization() SECURITY DEFINER", "function require_organization"),
+        ("DROP FUNCTION keep_while_pointed_at CASCADE", "function keep_while_pointed_at"),
     ],
 )
 def test_the_audit_misses_a_guard_that_is_gone(engine: Engine, statement: str, missed: str) -> None:
@@ -186,6 +202,16 @@ def test_the_audit_misses_a_guard_that_is_gone(engine: Engine, statement: str, m
     findings = _audit(engine)
     assert any(missed in offender for offender in findings[GUARDS].offenders)
     assert {name for name, each in findings.items() if each.broken} == {GUARDS}
+
+
+def test_every_function_that_a_trigger_calls_is_compared(engine: Engine) -> None:
+    called = text("SELECT DISTINCT tgfoid::regproc::text FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1")
+    with engine.begin() as connection:
+        names = list(connection.execute(called).scalars())
+        for name in names:
+            connection.execute(text(f"ALTER FUNCTION {name}() RENAME TO {name}_elsewhere"))
+    missed = [offender for offender in _audit(engine)[GUARDS].offenders if offender.startswith("function ")]
+    assert missed == [f"function {name}" for name in names]
 
 
 def test_few_offenders_are_named_and_all_are_counted(engine: Engine) -> None:
