@@ -10,11 +10,12 @@ CHINA = ZoneInfo("Asia/Shanghai")
 
 
 class _Flow(NamedTuple):
-    """From which instant on, since which nanosecond of the machine, and how fast the time flows."""
+    """From which instant on, since which nanosecond of the machine, how fast and how far the time flows."""
 
     instant: datetime
     since: int
     pace: float
+    until: datetime | None = None
 
 
 class Clock:
@@ -33,15 +34,19 @@ class Clock:
         if flow is None:
             return datetime.now(UTC)  # noqa: TID251 -- the one place that looks
         passed = (time.monotonic_ns() - flow.since) / 1e9 * flow.pace
-        return datetime.fromtimestamp(flow.instant.timestamp() + passed, UTC)
+        now = datetime.fromtimestamp(flow.instant.timestamp() + passed, UTC)
+        return now if flow.until is None else min(now, flow.until)
 
-    def flow_on(self, *, at: datetime | None = None, pace: float = 1.0) -> None:
-        """For drills: flow on from an instant (from now), `pace` times as fast as the machine's; 0 stands still.
+    def flow_on(self, *, at: datetime | None = None, pace: float = 1.0, until: datetime | None = None) -> None:
+        """For drills: flow on from an instant (from now), `pace` times as fast as the machine's.
 
+        With `until` it stands still from that instant on, however late somebody looks.
         Time never flows back: an instant that has passed is now.
         """
         now = self.now()
-        self._flow = _Flow(now if at is None else max(now, at.astimezone(UTC)), time.monotonic_ns(), pace)
+        begins = now if at is None else max(now, at.astimezone(UTC))
+        ends = None if until is None else max(begins, until.astimezone(UTC))
+        self._flow = _Flow(begins, time.monotonic_ns(), pace, ends)
 
     def today(self) -> date:
         """Tell the present day in China."""

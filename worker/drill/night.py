@@ -113,9 +113,11 @@ class Night:
             f"LeQi grants {self.midnight.year} from now on; {len(self._waiting())} requests wait for the next try"
         )
         self._flow_until(self.midnight + _NEXT_TRY)
+        self._clock.flow_on(pace=PACE)
         self._until(lambda: not self._waiting(), "ranges of the new year")
         self._say("the next claims brought the new year, and who waited has its number")
         self._flow_until(self.midnight + _AFTER)
+        self._clock.flow_on(pace=PACE)
         self._until(self._is_at_rest, "the answers of the night")
         self._say(f"the night is over: {len(self.course.questions)} requests, nobody waits")
         self._pass_the_grace()
@@ -142,8 +144,11 @@ class Night:
         self._until(lambda: self._audience.events[Topic.NUMBER_BOUND] > 0, "the binding")
 
     def _flow_until(self, instant: datetime) -> None:
-        """Send the load of the hour, tick by tick, until the drill's clock shows the instant."""
-        self._clock.flow_on(pace=PACE)
+        """Send the load of the hour, tick by tick, until the drill's clock shows the instant, and stands still there.
+
+        On a machine that has much else to do a tick may take longer than what is left of the year.
+        """
+        self._clock.flow_on(pace=PACE, until=instant)
         while self._clock.now() < instant:
             self._tick()
             for company in self._companies:
@@ -154,7 +159,6 @@ class Night:
     def _run_dry(self) -> None:
         """Let a stock run out at the last moment, so that the claim for it is in flight when midnight strikes."""
         company = self._companies[-2]
-        self._stand_still()
         self._until(self._is_at_rest_but_for_tomorrow, "the end of the evening's claims")
         self._stage.simulator.put_faults(latency_ms=_LATENCY_OVER_MIDNIGHT)
         with self._stage.engine.connect() as connection:
@@ -191,9 +195,6 @@ class Night:
     def _leap(self, instant: datetime) -> None:
         self._clock.flow_on(at=instant)
         self._tick()
-
-    def _stand_still(self) -> None:
-        self._clock.flow_on(pace=0)
 
     def _tick(self) -> None:
         self._stage.check()
