@@ -11,7 +11,7 @@ from tests.support.outside.envelopes import batch, structured
 from tests.support.outside.gate import Gate, gate_before
 from tests.support.outside.identities import Organization, organization
 from tests.support.outside.polling import eventually
-from tests.support.outside.world import World, issuing, numbers_of
+from tests.support.outside.world import World, claiming, issuing, numbers_of
 
 _EACH = 700
 #: A claim that a worker took with it is another worker's after a minute.
@@ -120,6 +120,10 @@ def test_a_worker_that_can_not_finish_says_what_it_waits_for(world: World, orgs:
     with Proxy(address.port) as proxy:
         url = world.access.database_url.replace(f":{address.port}/", f":{proxy.port}/")
         stuck = world.worker(FUMA_DATABASE_URL=url)
+        # A call to LeQi is under way, and will find nobody to store its answer.
+        world.authority.faults(latency_ms=2000)
+        world.send(claiming(orgs[1], "in-call"))
+        eventually(world.authority.grants, within=20, what="the call")
         proxy.stall(Way.DOWN)
         world.send(issuing(orgs[0], "in-work"))
         eventually(lambda: world.queue_length("fuma.invoice-issuing") == 0, within=20, what="it is in work")
@@ -130,9 +134,10 @@ def test_a_worker_that_can_not_finish_says_what_it_waits_for(world: World, orgs:
 
     stopped = json.loads(next(line for line in stuck.err().splitlines() if '"worker-stopped"' in line))
     assert stopped["drained"] is False
-    assert "invoice-issuing" in stopped["unfinished"]
+    assert {"invoice-issuing", "claim-calls"} <= set(stopped["unfinished"])
     assert orgs[0].taxpayer_id not in stuck.err()
     assert orgs[0].code not in stuck.err()
+    world.authority.put_right()
     world.worker()
     all_answered(world, {"in-work"})
 
