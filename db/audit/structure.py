@@ -14,21 +14,25 @@ from db.guards import BY_THE_OWNER, GUARDS
 from db.tables import metadata
 
 
-def _guards() -> Iterator[tuple[str, str, str]]:
-    """Give kind, table and name of everything by which the schema refuses what must never happen."""
+def _guards() -> Iterator[tuple[str, str, str, str]]:
+    """Give kind, table and name of everything by which the schema refuses what must never happen.
+
+    And of a trigger the function that it calls.
+    """
     named = make_url("postgresql+psycopg://").get_dialect()().identifier_preparer
     for table in metadata.sorted_tables:
         for column in table.columns:
             if not column.nullable:
-                yield "column", table.name, column.name
+                yield "column", table.name, column.name, ""
         for constraint in table.constraints:
             kind = "exclusion" if isinstance(constraint, ExcludeConstraint) else "constraint"
-            yield kind, table.name, str(named.format_constraint(constraint))
+            yield kind, table.name, str(named.format_constraint(constraint)), ""
         for index in table.indexes:
             if index.unique:
-                yield "key", table.name, named.format_index(index)
-    for name, table in re.findall(r"CREATE (?:CONSTRAINT )?TRIGGER (\w+) .*? ON (\w+)", "\n".join(GUARDS), re.DOTALL):
-        yield "trigger", table, name
+                yield "key", table.name, named.format_index(index), ""
+    trigger = r"CREATE (?:CONSTRAINT )?TRIGGER (\w+) .*? ON (\w+).*?\sEXECUTE FUNCTION (\w+)\("
+    for name, table, calls in re.findall(trigger, "\n".join(GUARDS), re.DOTALL):
+        yield "trigger", table, name, calls
 
 
 def _functions() -> Iterator[tuple[str, str, bool]]:
@@ -71,8 +75,8 @@ STRUCTURE_INVARIANTS = (
                        SELECT FROM pg_index WHERE indexrelid = to_regclass(g.name) AND indisunique AND indisvalid)
                    ELSE EXISTS (
                        SELECT FROM pg_trigger WHERE tgrelid = to_regclass(g.owner) AND tgname = g.name
-                          AND tgenabled IN ('O', 'A')) END AS broken
-        FROM (VALUES {_GUARDS}) AS g (kind, owner, name)
+                          AND tgfoid = to_regprocedure(g.calls || '()') AND tgenabled IN ('O', 'A')) END AS broken
+        FROM (VALUES {_GUARDS}) AS g (kind, owner, name, calls)
         UNION ALL
         SELECT 'function ' || f.name,
                NOT EXISTS (
